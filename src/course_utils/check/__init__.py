@@ -1,0 +1,11 @@
+"""Checkers of the exercises: `check.<exercise>(your_function)` prints a verdict.
+
+One module for each chapter. A checker returns True for a right answer, and names the
+first mistake of a wrong one. None of them imports TensorFlow or PyTorch.
+"""
+
+from course_utils.check.ch01 import *
+from course_utils.check.ch02 import *
+from course_utils.check.ch03 import *
+from course_utils.check.ch04 import *
+from course_utils.check.ch05 import *

@@ -1,0 +1,3 @@
+"""Checkers of the exercises of chapter 04."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Checkers of the exercises of chapter 05."""
+
+__all__ = []
