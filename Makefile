@@ -12,9 +12,15 @@ READY := .venv/ready
 
 # The chapters train with one thread each, so that two of them fit on two cores and their
 # numbers come out the same; the proxy that nobody serves proves that no cell needs a network.
-QUIET := TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 MPLBACKEND=agg PYTHONHASHSEED=0
+QUIET := TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 PYTHONHASHSEED=0
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 NO_NETWORK := http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=
+# MPLBACKEND=agg would keep the figures out of the pages.
+CHAPTERS_ENV := $(QUIET) $(ONE_THREAD) $(NO_NETWORK) MPLBACKEND= COURSE_DATASET=
+
+# The weekly run on the newest versions changes these two.
+UNIT_FLAGS :=
+NBVAL := --nbval
 
 or_say = || { echo "make: $(1)" >&2; exit 1; }
 
@@ -52,21 +58,22 @@ lint: $(READY)
 	@$(BIN)/ruff format --quiet --diff . $(call or_say,ruff would format these files otherwise; run $(BIN)/ruff format .)
 
 unit: $(READY)
-	@$(QUIET) $(BIN)/python -m pytest -n 2 --dist loadscope -q tests \
+	@$(QUIET) MPLBACKEND=agg $(BIN)/python -m pytest -n 2 --dist loadscope -q $(UNIT_FLAGS) tests \
 		$(call or_say,a unit test failed; see the lines above)
 
 notebooks: $(READY)
-	@$(QUIET) $(ONE_THREAD) $(NO_NETWORK) COURSE_DATASET= $(BIN)/python -m pytest -n 2 --dist loadscope -q \
-		--nbval --nbval-current-env --nbval-cell-timeout 300 \
+	@$(CHAPTERS_ENV) $(BIN)/python -m pytest -n 2 --dist loadscope -q \
+		$(NBVAL) --nbval-current-env --nbval-cell-timeout 300 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg chapters \
 		$(call or_say,a chapter differs from its stored outputs; see the lines above)
 
 execute: $(READY) ## run chapters and store their outputs: make execute, or make execute CH=03
-	@$(QUIET) $(ONE_THREAD) $(NO_NETWORK) COURSE_DATASET= $(BIN)/python tools/execute.py $(CH) \
+	@$(CHAPTERS_ENV) $(BIN)/python tools/execute.py $(CH) \
 		$(call or_say,a chapter did not run; nothing was stored for it)
 
 repository: $(READY) ## set the public address everywhere: make repository URL=https://github.com/...
 	@$(BIN)/python tools/repository.py "$(URL)" $(call or_say,the address was not changed)
+	@touch $(READY) # pyproject.toml changed, what is installed need not
 
 clean: ## remove what the commands made
 	@rm -rf _build _build.log .venv build src/course_utils.egg-info .pytest_cache .ruff_cache

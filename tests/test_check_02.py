@@ -1,0 +1,185 @@
+"""The checkers of chapter 02 accept right answers and name the mistake of wrong ones."""
+
+import numpy as np
+import pytest
+
+from course_utils import check
+
+CHECKERS = ["residual_forward", "needs_projection", "gradient_factor", "start_as_identity"]
+
+
+def said(capsys, name, candidate):
+    """The verdict and the printed line."""
+    passed = getattr(check, name)(candidate)
+    return passed, capsys.readouterr().out.strip()
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def residual_by_where(x, f):
+    y = f(x) + x
+    return np.where(y < 0, 0.0, y)
+
+
+def residual_in_place_on_a_copy(x, f):
+    y = x.copy()
+    y += f(x)
+    y[y < 0] = 0
+    return y
+
+
+def residual_in_place(x, f):
+    x += f(x)
+    return relu(x)
+
+
+def relu_in_place(x, f):
+    np.maximum(x, 0, out=x)
+    return relu(x + f(x))
+
+
+def projection_by_if(in_channels, out_channels, stride):
+    if stride > 1:
+        return True
+    return in_channels != out_channels
+
+
+def factor_by_loop(w, num_blocks, skip):
+    factor = 1.0
+    for _ in range(num_blocks):
+        factor *= w + int(skip)
+    return factor
+
+
+def zeroed(*names, **others):
+    """A candidate that copies and sets these vectors to zero, others to the value given."""
+
+    def candidate(params):
+        changed = dict(params)
+        for name in names:
+            changed[name] = np.zeros_like(params[name])
+        for name, value in others.items():
+            changed[name] = np.full_like(params[name], value)
+        return changed
+
+    return candidate
+
+
+def start_by_deep_copy(params):
+    copied = {name: value.copy() for name, value in params.items()}
+    copied["bn2.gamma"] *= 0
+    copied["bn2.beta"][:] = 0
+    return copied
+
+
+def start_in_place(params):
+    params["bn2.gamma"][:] = 0
+    params["bn2.beta"][:] = 0
+    return params
+
+
+def start_in_the_callers_dictionary(params):
+    params["bn2.gamma"] = params["bn2.beta"] = np.zeros_like(params["bn2.beta"])
+    return params
+
+
+RIGHT = [
+    ("residual_forward", lambda x, f: relu(x + f(x))),
+    ("residual_forward", residual_by_where),
+    ("residual_forward", residual_in_place_on_a_copy),
+    ("needs_projection", lambda i, o, s: s != 1 or i != o),
+    ("needs_projection", lambda i, o, s: not (s == 1 and i == o)),
+    ("needs_projection", lambda i, o, s: np.bool_((i, s) != (o, 1))),
+    ("needs_projection", projection_by_if),
+    ("gradient_factor", lambda w, n, skip: (1 + w) ** n if skip else w**n),
+    ("gradient_factor", factor_by_loop),
+    ("gradient_factor", lambda w, n, skip: np.prod([w + skip] * n)),
+    ("start_as_identity", zeroed("bn2.gamma", "bn2.beta")),
+    ("start_as_identity", start_by_deep_copy),
+    ("start_as_identity", zeroed("bn2.gamma", "bn2.beta", "bn2.mean", **{"bn2.var": 1})),
+]
+
+WRONG = [
+    ("residual_forward", lambda x, f: x + f(x), "ReLU after the sum is missing"),
+    ("residual_forward", lambda x, f: x + relu(f(x)), "before the sum"),
+    ("residual_forward", lambda x, f: relu(x) + relu(f(x)), "to x and to the branch"),
+    ("residual_forward", lambda x, f: relu(x) + f(x), "to x before the sum"),
+    ("residual_forward", lambda x, f: relu(f(x)), "plain block"),
+    ("residual_forward", lambda x, f: f(x), "branch alone"),
+    ("residual_forward", lambda x, f: relu(x), "the branch is not"),
+    ("residual_forward", lambda x, f: relu(f(x) - x), "subtract x"),
+    ("residual_forward", lambda x, f: relu(x - f(x)), "subtract the branch"),
+    ("residual_forward", lambda x, f: relu(x * f(x)), "multiply"),
+    ("residual_forward", lambda x, f: relu(np.concatenate([x, f(x)], -1)), "concatenate"),
+    ("residual_forward", residual_in_place, "in place"),
+    ("residual_forward", relu_in_place, "in place"),
+    ("residual_forward", lambda x, f: relu(x + 2 * f(x)), "differ from relu"),
+    ("needs_projection", lambda i, o, s: i != o, "channels only"),
+    ("needs_projection", lambda i, o, s: s != 1, "stride only"),
+    ("needs_projection", lambda i, o, s: s != 1 and i != o, "`or`"),
+    ("needs_projection", lambda i, o, s: s == 1 and i == o, "other way round"),
+    ("needs_projection", lambda i, o, s: s != 1 or i < o, "fewer output channels"),
+    ("needs_projection", lambda i, o, s: s != 1 or i > o, "more output channels"),
+    ("needs_projection", lambda i, o, s: s == 2 or i != o, "stride 2 only"),
+    ("needs_projection", lambda i, o, s: s != 1 or i not in (1, o), "broadcast"),
+    ("needs_projection", lambda i, o, s: "yes" if i != o else "no", "True or False"),
+    ("needs_projection", lambda i, o, s: True, "From 16 to 16 channels with stride 1"),
+    ("gradient_factor", lambda w, n, skip: w**n, "leave the shortcut out"),
+    ("gradient_factor", lambda w, n, skip: (1 + w) ** n, "in both cases"),
+    ("gradient_factor", lambda w, n, skip: w**n if skip else (1 + w) ** n, "exchanged"),
+    ("gradient_factor", lambda w, n, skip: 1 + w**n if skip else w**n, "once"),
+    ("gradient_factor", lambda w, n, skip: n * (1 + w) if skip else n * w, "multiplies"),
+    ("gradient_factor", lambda w, n, skip: 1 + n * w if skip else w**n, "all terms"),
+    ("gradient_factor", lambda w, n, skip: abs(w + skip) ** n, "sign"),
+    ("gradient_factor", lambda w, n, skip: w + skip, "of one block"),
+    ("gradient_factor", lambda w, n, skip: (w + skip) ** (n + 1), "8 blocks and skip=True"),
+    ("start_as_identity", zeroed("bn2.gamma"), '"bn2.beta": set it to zero'),
+    ("start_as_identity", zeroed("bn2.beta"), '"bn2.gamma" still lets'),
+    ("start_as_identity", zeroed("bn2.beta", **{"bn2.gamma": 1}), "gamma = 1"),
+    ("start_as_identity", zeroed("bn1.gamma", "bn1.beta"), 'You changed "bn1'),
+    ("start_as_identity", zeroed("conv2"), 'You changed "conv2"'),
+    ("start_as_identity", zeroed("bn2.mean"), "does not return zero"),
+    ("start_as_identity", start_in_place, "in place"),
+    ("start_as_identity", start_in_the_callers_dictionary, "in place"),
+    ("start_as_identity", lambda params: {"bn2.gamma": np.zeros(2)}, "is missing"),
+    ("start_as_identity", lambda params: params["bn2.gamma"] * 0, "dictionary"),
+    ("start_as_identity", dict, "does not return zero"),
+]
+
+
+def ids(rows):
+    return [f"{i}-{row[0]}" for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("name", "candidate"), RIGHT, ids=ids(RIGHT))
+def test_right_answer(name, candidate, capsys):
+    assert said(capsys, name, candidate) == (True, f"{name}: correct")
+
+
+@pytest.mark.parametrize(("name", "candidate", "words"), WRONG, ids=ids(WRONG))
+def test_wrong_answer_is_named(name, candidate, words, capsys):
+    passed, line = said(capsys, name, candidate)
+    assert passed is False
+    assert line.startswith(f"{name}: not yet. ")
+    assert words in line
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_untouched_stub(name, capsys):
+    assert said(capsys, name, lambda *args: None) == (False, f"{name}: not written yet")
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_error_inside_is_named(name, capsys):
+    def candidate(*args):
+        raise KeyError("shape")
+
+    passed, line = said(capsys, name, candidate)
+    assert passed is False
+    assert "raised KeyError: 'shape'" in line
+
+
+def test_each_checker_says_what_to_write():
+    assert all(getattr(check, name).__doc__ for name in CHECKERS)
