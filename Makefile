@@ -71,6 +71,9 @@ execute: $(READY) ## run chapters and store their outputs: make execute, or make
 	@$(CHAPTERS_ENV) $(BIN)/python tools/execute.py $(CH) \
 		$(call or_say,a chapter did not run; nothing was stored for it)
 
+results: $(READY) ## train on the whole of MNIST and record it (long): make results, or NETWORK=pytorch/ResNet-18
+	@$(QUIET) $(BIN)/python tools/results.py "$(NETWORK)" $(call or_say,a training failed; the rows before it are stored)
+
 repository: $(READY) ## set the public address everywhere: make repository URL=https://github.com/...
 	@$(BIN)/python tools/repository.py "$(URL)" $(call or_say,the address was not changed)
 	@touch $(READY) # pyproject.toml changed, what is installed need not
