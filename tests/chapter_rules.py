@@ -6,6 +6,7 @@ must report.
 """
 
 import ast
+import functools
 import io
 import json
 import re
@@ -104,6 +105,7 @@ RULES: dict[str, Rule] = {}
 def rule(check: Callable[[Chapter], Iterator[str]]) -> Rule:
     """Register a rule; it yields its problems."""
 
+    @functools.wraps(check)
     def listed(chapter: Chapter) -> list[str]:
         return list(check(chapter))
 

@@ -303,6 +303,10 @@ def test_exactly_this_rule_reports_of_a_spoilt_file(name, file, pattern, new, tm
     assert reporting(Chapter(path)) == {name}
 
 
+def test_a_failure_says_what_the_rule_asks_for():
+    assert all(rule.__doc__ for rule in RULES.values())
+
+
 def test_every_rule_was_seen_to_report():
     assert {name for name, *_ in BAD} | {"in_the_book"} == set(RULES)
 

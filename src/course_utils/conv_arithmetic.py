@@ -7,11 +7,12 @@ the same rules, each with its own numbers.
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 
 def _check_positive(**values: int) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
@@ -41,7 +42,7 @@ def resolve_padding(
         if padding.lower() == "valid":
             return 0, 0
         raise ValueError(f'padding must be "same", "valid" or a number, got "{padding}".')
-    before, after = (padding, padding) if isinstance(padding, int) else padding
+    before, after = (padding, padding) if isinstance(padding, Integral) else padding
     if before < 0 or after < 0:
         raise ValueError(f"padding must not be negative, got {padding}.")
     return before, after
@@ -74,8 +75,9 @@ def output_size(
 
 
 def receptive_field(layers: Iterable[Sequence[int]]) -> int:
-    """Return how many input pixels one output pixel can depend on, along one axis.
+    """Return the pixels from the first to the last input that one output can depend on.
 
+    Along one axis, gaps included: a stride above the kernel leaves pixels between unread.
     `layers` are (kernel, stride) or (kernel, stride, dilation), first layer first. Padding
     does not matter. Each layer adds (span - 1) steps, and a step is as long as the strides
     of all layers before it multiply to.
@@ -109,3 +111,15 @@ def conv_macs(in_channels: int, out_channels: int, kernel: int, output_size: int
     """
     _check_positive(output_size=output_size)
     return conv_params(in_channels, out_channels, kernel) * output_size * output_size
+
+
+def smallest_input(layers: Iterable[Sequence[int]]) -> int:
+    """Return the smallest input that leaves one output pixel behind all `layers`.
+
+    `layers` are (kernel, stride, padding), first layer first.
+    """
+    size = 1
+    for kernel, stride, padding in reversed(list(layers)):
+        _check_positive(kernel=kernel, stride=stride)
+        size = max((size - 1) * stride + kernel - 2 * padding, 1)
+    return size

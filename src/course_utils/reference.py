@@ -93,7 +93,7 @@ def batch_norm(x, gamma, beta, *, mean, var, epsilon=1e-5) -> np.ndarray:
 def ema(values, decay: float, initial=0.0) -> np.ndarray:
     """Return the exponential moving average after each of `values` (along axis 0).
 
-    average = decay * average + (1 - decay) * value, starting from `initial`.
+    average = decay * average + (1 - decay) * value, starting from `initial`, in float64.
 
     Raises ValueError unless 0 <= decay < 1.
     """

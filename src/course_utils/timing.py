@@ -2,8 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+KERAS = ("tensorflow", "keras")  # how the modules of its tensors and variables are called
 
 
 class Timing(NamedTuple):
@@ -22,16 +24,26 @@ class Timing(NamedTuple):
 
 
 def synchronise(result) -> None:
-    """Wait until the device has finished computing `result`, a tensor of either framework.
+    """Wait until the device has finished computing `result`.
 
-    On a GPU a call returns before its work is done. A plain Python result needs no wait.
+    On a GPU a call returns before its work is done. `result` is a tensor of either
+    framework, or a list, tuple or dictionary of them. Plain Python values need no wait.
     """
+    if isinstance(result, Mapping):
+        result = tuple(result.values())
+    if isinstance(result, list | tuple):
+        for part in result:
+            synchronise(part)
+        return
     device = getattr(result, "device", None)
-    if getattr(device, "type", None) == "cuda":
+    if getattr(device, "type", None) in ("cuda", "mps"):
         import torch
 
-        torch.cuda.synchronize(device)
-    elif hasattr(result, "numpy") and "tensorflow" in type(result).__module__:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        else:
+            torch.mps.synchronize()
+    elif hasattr(result, "numpy") and type(result).__module__.startswith(KERAS):
         result.numpy()
 
 
@@ -42,7 +54,8 @@ def time_run(
 
     The first call is timed apart, `burn_in` more calls are thrown away (caches, memory
     pools, clock speeds), then `num_batches` calls are timed one by one. Let `step` return
-    a tensor of its result, so that the device can be waited for.
+    its result, a small tensor or several, so that the device can be waited for: after None
+    the clock stops while a GPU is still busy.
 
     Raises ValueError for fewer than two batches (no spread) or a negative burn-in.
     """

@@ -1,6 +1,7 @@
 """How an exercise is checked: run the learner's function, name the first mistake."""
 
 import functools
+import textwrap
 from collections.abc import Callable
 
 
@@ -19,24 +20,53 @@ def exercise(examine: Callable[[Callable], str | None]) -> Callable[[Callable], 
 
     @functools.wraps(examine)
     def checker(candidate: Callable) -> bool:
-        @functools.wraps(candidate)
-        def call(*args, **kwargs):
-            result = candidate(*args, **kwargs)
-            if result is None:
-                raise NotWrittenError
-            return result
-
         try:
-            mistake = examine(call)
+            mistake = _first_mistake(examine, candidate)
         except NotWrittenError:
             print(f"{name}: not written yet")
             return False
-        except Exception as error:
-            mistake = f"your function raised {type(error).__name__}: {error}"
-        print(f"{name}: correct" if mistake is None else f"{name}: not yet. {mistake}")
+        if mistake is None:
+            print(f"{name}: correct")
+        else:
+            print(f"{name}: not yet. {' '.join(mistake.splitlines())}")
         return mistake is None
 
     return checker
+
+
+def _first_mistake(examine, candidate) -> str | None:
+    """Run `examine`. Tell an error of the candidate from one about what it returned."""
+    if not callable(candidate):
+        return f"Give the function itself, without calling it. You gave {_short(candidate)}."
+    answers, errors = [], []
+
+    @functools.wraps(candidate)
+    def call(*args, **kwargs):
+        try:
+            answers.append(candidate(*args, **kwargs))
+        except Exception as error:
+            errors.append(error)
+            raise
+        if answers[-1] is None:
+            raise NotWrittenError
+        return answers[-1]
+
+    try:
+        return examine(call)
+    except NotWrittenError:
+        if len(answers) == 1:
+            raise
+        return "Your function returned None for some inputs. Is a return or a raise missing?"
+    except Exception as error:
+        what = f"{type(error).__name__}: {_short(error)}"
+        if any(error is one for one in errors):
+            return f"Your function raised {what}"
+        return f"The check cannot work with what your function returned ({what})."
+
+
+def _short(thing) -> str:
+    """Return str(thing) on one line: errors of the frameworks fill a page."""
+    return textwrap.shorten(str(thing), width=200, placeholder=" ...")
 
 
 def raises(error_type: type[Exception], call: Callable, *args, **kwargs) -> bool:

@@ -11,13 +11,9 @@ from torch import nn
 def batch_statistics(x):
     """Return mean, biased variance and count of values per channel.
 
-    `x` is `[batch, features]` or `[batch, channels, height, width]`. Raises ValueError for
-    other ranks, and where a channel has a single value: its variance would say nothing.
+    `x` is `[batch, features]` or `[batch, channels, height, width]`. Raises ValueError where
+    a channel has a single value: its variance would say nothing.
     """
-    if x.ndim not in (2, 4):
-        raise ValueError(
-            f"BatchNorm takes inputs with 2 or 4 axes, got shape {tuple(x.shape)}."
-        )
     axes = (0,) if x.ndim == 2 else (0, 2, 3)
     count = x.numel() // x.shape[1]
     if count < 2:
@@ -26,6 +22,18 @@ def batch_statistics(x):
             "Give a larger batch, or evaluate with training=False."
         )
     return x.mean(axes), x.var(axes, correction=0), count
+
+
+def check_shape(x, channels):
+    """Raise ValueError unless `x` has 2 or 4 axes, the second of size `channels`.
+
+    A single channel would otherwise be broadcast to all of them, silently.
+    """
+    if x.ndim not in (2, 4) or x.shape[1] != channels:
+        raise ValueError(
+            f"BatchNorm({channels}) takes 2 or 4 axes, the second of size {channels}, "
+            f"got shape {tuple(x.shape)}."
+        )
 
 
 class BatchNorm(nn.Module):
@@ -46,6 +54,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("moving_variance", torch.ones(num_features))
 
     def forward(self, x, training=None):
+        check_shape(x, len(self.gamma))
+        x = x.to(self.gamma.dtype)  # autocast gives half precision, too coarse for averages
         mean, variance = self.moving_mean, self.moving_variance
         if self.training if training is None else training:
             mean, variance, count = batch_statistics(x)

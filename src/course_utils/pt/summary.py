@@ -15,6 +15,19 @@ class SummaryLine(NamedTuple):
     parameters: int
 
 
+def watch(parts, lines) -> list:
+    """Let each part append its SummaryLine to `lines` when it has run; return the hooks."""
+
+    def record(name):
+        def hook(part, inputs, output):
+            count = sum(p.numel() for p in part.parameters())
+            lines.append(SummaryLine(name, type(part).__name__, tuple(output.shape), count))
+
+        return hook
+
+    return [part.register_forward_hook(record(name)) for name, part in parts.items()]
+
+
 def layer_summary(model: nn.Module, x_shape, *, show=True) -> list[SummaryLine]:
     """Return (and print) the direct parts of `model` in the order in which they run.
 
@@ -26,15 +39,7 @@ def layer_summary(model: nn.Module, x_shape, *, show=True) -> list[SummaryLine]:
     if list(parts) == ["net"]:
         parts = dict(model.net.named_children())
     lines: list[SummaryLine] = []
-
-    def record(name):
-        def hook(part, inputs, output):
-            count = sum(p.numel() for p in part.parameters())
-            lines.append(SummaryLine(name, type(part).__name__, tuple(output.shape), count))
-
-        return hook
-
-    hooks = [part.register_forward_hook(record(name)) for name, part in parts.items()]
+    hooks = watch(parts, lines)
     was_training = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:

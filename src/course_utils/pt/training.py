@@ -86,6 +86,16 @@ def train_epoch(model, optimizer, data, batch_size, device):
     return loss_sum / len(order), right / len(order)
 
 
+def run_epoch(model, optimizer, data, batch_size, device, history) -> None:
+    """Train for one epoch, evaluate, and append what came out to `history`."""
+    start = time.perf_counter()
+    trained = train_epoch(model, optimizer, data, batch_size, device)
+    tested = evaluate(model, data.x_test, data.y_test, device=device)
+    for name, value in zip(HISTORY, (*trained, *tested), strict=True):
+        history[name].append(value)
+    history["seconds"].append(time.perf_counter() - start)
+
+
 def fit(
     model: nn.Module,
     data,
@@ -116,13 +126,8 @@ def fit(
     history = resume(checkpoint, model, optimizer, settings)
     with tqdm(total=epochs, initial=len(history["loss"]), disable=not progress or None) as bar:
         for epoch in range(len(history["loss"]), epochs):
-            start = time.perf_counter()
             torch.manual_seed(1_000_003 * seed + epoch)  # others in each epoch of each seed
-            trained = train_epoch(model, optimizer, data, batch_size, device)
-            tested = evaluate(model, data.x_test, data.y_test, device=device)
-            for name, value in zip(HISTORY, (*trained, *tested), strict=True):
-                history[name].append(value)
-            history["seconds"].append(time.perf_counter() - start)
+            run_epoch(model, optimizer, data, batch_size, device, history)
             save_state(checkpoint, model, optimizer, settings, history)
             bar.update()
     if progress:

@@ -36,6 +36,8 @@ class BasicBlock(layers.Layer):
 
     def __init__(self, in_channels, out_channels, stride=1, decay=0.9, **kwargs):
         super().__init__(**kwargs)
+        # Without this, one channel would be broadcast to many in the sum.
+        self.input_spec = layers.InputSpec(ndim=4, axes={-1: in_channels})
         self.conv1 = conv(out_channels, 3, stride)
         self.bn1 = BatchNorm(decay)
         self.conv2 = conv(out_channels, 3)
@@ -65,6 +67,7 @@ class Bottleneck(layers.Layer):
         self, in_channels, bottleneck_channels, out_channels, stride=1, decay=0.9, **kwargs
     ):
         super().__init__(**kwargs)
+        self.input_spec = layers.InputSpec(ndim=4, axes={-1: in_channels})
         self.conv1 = conv(bottleneck_channels, 1)
         self.bn1 = BatchNorm(decay)
         self.conv2 = conv(bottleneck_channels, 3, stride)
@@ -98,6 +101,7 @@ class PreActBottleneck(layers.Layer):
         self, in_channels, bottleneck_channels, out_channels, stride=1, decay=0.9, **kwargs
     ):
         super().__init__(**kwargs)
+        self.input_spec = layers.InputSpec(ndim=4, axes={-1: in_channels})
         self.stride = stride
         self.preact = BatchNorm(decay)
         self.conv1 = conv(bottleneck_channels, 1)
@@ -133,6 +137,7 @@ class Highway(layers.Layer):
 
     def __init__(self, units, gate_bias=-2.0, **kwargs):
         super().__init__(**kwargs)
+        self.input_spec = layers.InputSpec(ndim=2, axes={-1: units})
         self.transform = layers.Dense(units)
         self.gate = layers.Dense(units, bias_initializer=keras.initializers.Constant(gate_bias))
 

@@ -1,8 +1,8 @@
 """Convolution whose padding does not depend on the size of the image.
 
 TensorFlow's own SAME padding puts the odd pixel at the bottom and the right, and how much
-it pads depends on the size and the stride. Here both sides get (kernel_size - 1) // 2, as
-in PyTorch and in slim's `conv2d_same`.
+it pads depends on the size and the stride. Here an odd kernel gets (kernel_size - 1) // 2
+on both sides, as in PyTorch and in slim's `conv2d_same`.
 """
 
 import keras
@@ -17,9 +17,10 @@ def pad_same(x, kernel_size):
 
 
 def conv2d_same(x, kernel, stride=1):
-    """Convolve NHWC images with an HWIO kernel; pixel (0, 0) is centred on pixel (0, 0).
+    """Convolve NHWC images with a square HWIO kernel.
 
-    The result is the stride-1 SAME convolution, of which every stride-th pixel is kept.
+    The result is the stride-1 SAME convolution, of which every stride-th pixel is kept. For
+    an odd kernel, output pixel (0, 0) is centred on input pixel (0, 0).
     """
     return tf.nn.conv2d(pad_same(x, kernel.shape[0]), kernel, stride, padding="VALID")
 
@@ -37,6 +38,10 @@ class Conv2DSame(keras.layers.Conv2D):
             raise ValueError(f"Conv2DSame takes one odd kernel_size, got {kernel_size!r}.")
         kwargs["padding"] = "same" if strides == 1 else "valid"
         super().__init__(filters, kernel_size, strides=strides, **kwargs)
+
+    def get_config(self):  # Keras would save pairs, which __init__ does not take
+        size, step = self.kernel_size[0], self.strides[0]
+        return super().get_config() | {"kernel_size": size, "strides": step}
 
     def call(self, x):
         if self.padding == "valid":
