@@ -48,6 +48,26 @@ def field_backwards(layers):
     return field
 
 
+def field_that_empties_its_list(layers):
+    field = 1
+    while layers:
+        kernel, stride = layers.pop()
+        field = (field - 1) * stride + kernel
+    return field
+
+
+def field_that_reverses_its_list(layers):
+    layers.reverse()
+    return field_backwards(layers[::-1])
+
+
+def pixels_read(layers):
+    pixels = {0}
+    for kernel, stride in reversed(layers):
+        pixels = {pixel * stride + i for pixel in pixels for i in range(kernel)}
+    return len(pixels)
+
+
 def macs_by_counting(size, in_channels, out_channels, kernel, stride, padding):
     side = count_windows(size, kernel, stride, padding)
     return int(np.prod([side, side, kernel, kernel, in_channels, out_channels]))
@@ -67,10 +87,13 @@ def macs_by_package(size, in_channels, out_channels, kernel, stride, padding):
         ("output_size", lambda n, k, s, p: np.int64(math.floor((n + 2 * p - k) / s + 1))),
         ("same_padding", conv_arithmetic.same_padding),
         ("same_padding", pad_by_windows),
+        ("same_padding", lambda *case: np.array(pad_by_windows(*case))),
         ("convolve", slide_by_loops),
         ("convolve", slide_with_channels),
         ("receptive_field", conv_arithmetic.receptive_field),
         ("receptive_field", field_backwards),
+        ("receptive_field", field_that_empties_its_list),
+        ("receptive_field", field_that_reverses_its_list),
         ("multiply_adds", macs_by_counting),
         ("multiply_adds", macs_by_package),
     ],
@@ -85,6 +108,25 @@ def split(total):
 
 def same_total(size, kernel, stride):
     return max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+
+
+def slide_into_whole_numbers(x, w, stride):
+    y = np.zeros(slide_by_loops(x, w, stride).shape, dtype=int)
+    y[:] = slide_by_loops(x, w, stride)
+    return y
+
+
+def slide_with_holes(x, w, stride):
+    y = np.zeros([n - len(w) + 1 for n in x.shape])
+    for i in range(0, y.shape[0], stride):
+        for j in range(0, y.shape[1], stride):
+            y[i, j] = (w * x[i : i + len(w), j : j + len(w)]).sum()
+    return y
+
+
+def slide_too_few(x, w, stride):
+    rows, cols = ((n - len(w) + 1) // stride for n in x.shape)
+    return slide_by_loops(x, w, stride)[:rows, :cols]
 
 
 def slide_but(window=lambda a, w: (a * w).sum(), step=None):
@@ -146,6 +188,9 @@ def macs_but(side=None, **changed):
         ("output_size", "SAME", lambda n, k, s, p: math.ceil(n / s)),
         ("output_size", "is a float", lambda n, k, s, p: (n + 2 * p - k) // s + 1.0),
         ("output_size", "it is 13", lambda n, k, s, p: 5),
+        ("output_size", "size // stride, whatever", lambda n, k, s, p: n // s),
+        ("output_size", "you gave '13'", lambda n, k, s, p: str(count_windows(n, k, s, p))),
+        ("output_size", "you gave 5;", lambda n, k, s, p: np.int64(5)),
         ("same_padding", "wrong side", lambda n, k, s: split(same_total(n, k, s))[::-1]),
         ("same_padding", "PyTorch", lambda n, k, s: (k // 2, k // 2)),
         ("same_padding", "conv2d_same", lambda n, k, s: split(k - 1)),
@@ -169,6 +214,9 @@ def macs_but(side=None, **changed):
         ("convolve", "without multiplying", slide_but(lambda a, w: a.sum())),
         ("convolve", "element by element", slide_but(lambda a, w: (a @ w).sum())),
         ("convolve", "mean", slide_but(lambda a, w: (a * w).mean())),
+        ("convolve", "dtype=int", slide_into_whole_numbers),
+        ("convolve", "holes", slide_with_holes),
+        ("convolve", "(n - k) // stride + 1", slide_too_few),
         ("convolve", "has the shape", lambda x, w, s: np.zeros_like(x)),
         ("convolve", "yours is 0", slide_but(lambda a, w: 0)),
         ("receptive_field", "without the strides", lambda ls: 1 + sum(k - 1 for k, _ in ls)),
@@ -179,8 +227,17 @@ def macs_but(side=None, **changed):
         ("receptive_field", "start from 0", field_but(start=0)),
         ("receptive_field", "total stride", lambda ls: math.prod(s for _, s in ls)),
         ("receptive_field", "from last to first", lambda ls: field_but()(ls[::-1])),
+        ("receptive_field", "gaps", pixels_read),
+        ("receptive_field", "from last to first", lambda ls: (
+            ls.reverse() or field_but()(ls))),
         ("receptive_field", "is a float", lambda ls: float(field_backwards(ls))),
         ("multiply_adds", "OUTPUT", macs_but(side=lambda size: size)),
+        ("multiply_adds", "size // stride", lambda n, i, o, k, s, p: (
+            (n // s) ** 2 * k**2 * i * o)),
+        ("multiply_adds", "ceil(size / stride)", lambda n, i, o, k, s, p: (
+            math.ceil(n / s) ** 2 * k**2 * i * o)),
+        ("multiply_adds", "bias", lambda n, i, o, k, s, p: (
+            count_windows(n, k, s, p) ** 2 * (k**2 * i + 1) * o)),
         ("multiply_adds", "rows and columns", macs_but(outputs=1)),
         ("multiply_adds", "input channels", macs_but(i=1)),
         ("multiply_adds", "output channels", macs_but(o=1)),

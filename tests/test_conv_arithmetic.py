@@ -59,6 +59,14 @@ def test_uneven_padding_counts_both_sides():
     assert ca.output_size(28, 7, 2, (0, 0)) == 11
 
 
+def test_numpys_whole_numbers_count_as_whole():
+    size, kernel, stride, padding = np.array([28, 7, 2, 3])
+    assert ca.output_size(size, kernel, stride, padding) == 14
+    assert ca.same_padding(size, kernel, stride) == (2, 3)
+    with pytest.raises(ValueError, match="size must be a whole number"):
+        ca.output_size(np.float64(28), 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +89,7 @@ def test_receptive_field_by_hand_and_by_gradient():
     assert ca.receptive_field([(3, 1), (3, 1)]) == 5  # two 3x3 see what one 5x5 sees
     assert ca.receptive_field([(7, 2), (3, 2)]) == 11  # the stem of every ResNet
     assert ca.receptive_field([(3, 1, 2), (3, 2), (3, 1)]) == 11
+    assert ca.receptive_field([(1, 2), (3, 1)]) == 5  # 3 are read, the 2 gaps count
     layers = [(3, 2, 1), (5, 1, 2), (2, 3, 1), (3, 1, 1)]
     net = torch.nn.Sequential(*[torch.nn.Conv1d(1, 1, k, s, dilation=d) for k, s, d in layers])
     for layer in net:

@@ -4,6 +4,7 @@ Right answers are counted here, window by window, not taken from the formulas th
 exercises ask for.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from numbers import Integral
@@ -34,14 +35,15 @@ def _compare(candidate, cases, names, right: Callable, mistakes: Mistakes) -> st
 
     `names` are the arguments' names, for the example in the sentence.
     """
-    got = [candidate(*case) for case in cases]
+    got = [candidate(*copy.deepcopy(case)) for case in cases]  # it may empty its list
     expected = [right(*case) for case in cases]
     wrong = [i for i, pair in enumerate(zip(got, expected, strict=True)) if not _same(*pair)]
     if not wrong:
         return _not_whole(got)
     case, given, answer = (values[wrong[0]] for values in (cases, got, expected))
     where = ", ".join(f"{name} {value}" for name, value in zip(names, case, strict=True))
-    example = f"For {where} you gave {given}; it is {answer}."
+    plain = given.tolist() if isinstance(given, np.generic | np.ndarray) else given
+    example = f"For {where} you gave {plain!r}; it is {answer}."
     for sentence, formula in mistakes.items():
         if all(_same(one, formula(*case)) for one, case in zip(got, cases, strict=True)):
             return f"{sentence} {example}"
@@ -51,7 +53,7 @@ def _compare(candidate, cases, names, right: Callable, mistakes: Mistakes) -> st
 def _not_whole(answers) -> str | None:
     """Name a right number of the wrong kind: 14.0 cannot be used as a size."""
     for answer in answers:
-        for number in answer if isinstance(answer, tuple | list) else [answer]:
+        for number in answer if isinstance(answer, tuple | list | np.ndarray) else [answer]:
             if not isinstance(number, Integral):
                 return (
                     f"The value is right, but {number!r} is a {type(number).__name__}, and "
@@ -97,6 +99,9 @@ def output_size(candidate) -> str | None:
         "You leave the stride out.": lambda n, k, s, p: n + 2 * p - k + 1,
         "That is ceil(size / stride), the size under SAME padding, whatever p is.": (
             lambda n, k, s, p: -(-n // s)
+        ),
+        "That is size // stride, whatever the kernel and the padding are.": (
+            lambda n, k, s, p: n // s
         ),
     }
     return _compare(
@@ -191,6 +196,19 @@ def _slide_wrongly(x, w, stride, window: Callable, step=None) -> np.ndarray:
     return np.array([[window(patch, w) for patch in row] for row in patches])
 
 
+def _slide_with_holes(x, w, stride) -> np.ndarray:
+    """The results at their places in the output of stride 1, zeros between."""
+    y = np.zeros_like(_slide(x, w, 1))
+    y[::stride, ::stride] = _slide(x, w, stride)
+    return y
+
+
+def _slide_too_few(x, w, stride) -> np.ndarray:
+    """The first (n - k + 1) // stride rows and columns."""
+    rows, cols = ((n - len(w) + 1) // stride for n in x.shape)
+    return _slide(x, w, stride)[:rows, :cols]
+
+
 CONVOLVE_MISTAKES: Mistakes = {
     "You flip the kernel. Deep-learning libraries do not.": (
         lambda x, w, s: _slide(x, w[::-1, ::-1], s)
@@ -214,6 +232,13 @@ CONVOLVE_MISTAKES: Mistakes = {
     "You take the mean; a convolution takes the sum.": (
         lambda x, w, s: _slide_wrongly(x, w, s, lambda a, b: (a * b).mean())
     ),
+    "Your output has holes: it has one row for each window, and the window that starts at "
+    "i * stride belongs into row i.": _slide_with_holes,
+    "You divide before you count the first window: the number of rows is "
+    "(n - k) // stride + 1.": _slide_too_few,
+    "Your output holds whole numbers only; make it with np.zeros and without dtype=int.": (
+        lambda x, w, s: np.trunc(_slide(x, w, s))
+    ),
 }
 
 
@@ -225,6 +250,7 @@ def convolve(candidate) -> str | None:
         (random.integers(-9, 10, shape).astype(float), random.integers(-3, 4, (k, k)), stride)
         for shape, k, stride in [((5, 7), 3, 1), ((9, 6), 3, 2), ((7, 8), 2, 3), ((4, 4), 4, 1)]
     ]
+    cases[1] = (cases[1][0], cases[1][1] / 2, cases[1][2])  # halves: not all whole numbers
     got = [np.asarray(candidate(x.copy(), w.copy(), stride), float) for x, w, stride in cases]
     if all(map(np.array_equal, got, (_slide(*case) for case in cases))):
         return None
@@ -247,11 +273,19 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _reach(layers) -> int:
-    """Walk back from one output pixel, layer by layer, and count the pixels reached."""
+    """Walk back from one output pixel; return the pixels from the first to the last read."""
     first = last = 0
     for kernel, stride in reversed(layers):
         first, last = first * stride, last * stride + kernel - 1
     return last - first + 1
+
+
+def _read(layers) -> int:
+    """The same walk, but gaps between the pixels read are left out."""
+    pixels = {0}
+    for kernel, stride in reversed(layers):
+        pixels = {pixel * stride + i for pixel in pixels for i in range(kernel)}
+    return len(pixels)
 
 
 def _field(layers, *, start=1, own_stride=False, product=True) -> int:
@@ -274,6 +308,7 @@ def receptive_field(candidate) -> str | None:
         ([(5, 3)],),
         ([],),
         ([(7, 2), (3, 2), (1, 1), (3, 2), (1, 1), (3, 1)],),
+        ([(1, 2), (3, 1)],),
     ]
     mistakes = {
         "You add (kernel - 1) without the strides before it; behind a stride of 2 a step is 2 "
@@ -296,6 +331,8 @@ def receptive_field(candidate) -> str | None:
         "You go through the layers from last to first with the rule for first to last.": (
             lambda layers: _field(layers[::-1])
         ),
+        "You count the pixels that are read. The field runs from the first to the last of "
+        "them, gaps included.": _read,
     }
     return _compare(candidate, cases, ("layers",), _reach, mistakes)
 
@@ -309,6 +346,9 @@ def multiply_adds(candidate) -> str | None:
         (56, 64, 256, 1, 1, 0),
         (14, 16, 8, 3, 2, 1),
         (9, 2, 5, 3, 2, 0),
+        (9, 2, 5, 3, 2, 1),  # from here on the output is not size // stride
+        (28, 1, 6, 5, 1, 0),
+        (33, 1, 4, 7, 2, 3),
     ]
 
     def right(n, i, o, k, s, p):
@@ -340,6 +380,15 @@ def multiply_adds(candidate) -> str | None:
         ),
         "You leave the stride out of the output's size.": (
             lambda n, i, o, k, s, p: right(n, i, o, k, 1, p)
+        ),
+        "You take size // stride for the output's size; kernel and padding count too.": (
+            lambda n, i, o, k, s, p: (n // s) ** 2 * k * k * i * o
+        ),
+        "You take ceil(size / stride) for the output's size; kernel and padding count too.": (
+            lambda n, i, o, k, s, p: (-(-n // s)) ** 2 * k * k * i * o
+        ),
+        "You count a bias as well; this convolution has none.": (
+            lambda n, i, o, k, s, p: right(n, i, o, k, s, p) * (k * k * i + 1) // (k * k * i)
         ),
         "Your output size has no floor.": (
             lambda n, i, o, k, s, p: ((n + 2 * p - k) / s + 1) ** 2 * k * k * i * o
