@@ -114,14 +114,17 @@ def batch_norm_training(candidate) -> str | None:
     """candidate(x, gamma, beta, epsilon) is batch norm of x with the batch's statistics."""
     rng = np.random.default_rng(3)
     cases = []
-    for shape in ((6, 3), (2, 4, 5, 3), (3, 3)):
+    for shape, epsilon in (((6, 3), 0.1), ((2, 4, 5, 3), 0.5), ((3, 3), 0.02)):
         x = rng.normal(1, 2, shape)
         gamma, beta = rng.uniform(0.5, 2, shape[-1]), rng.normal(size=shape[-1])
-        cases.append((x, gamma, beta, 0.1))
+        cases.append((x, gamma, beta, epsilon))
     got = []
     for x, *rest in cases:
         given = x.copy()
-        got.append(candidate(given, *rest))
+        try:
+            got.append(candidate(given, *rest))
+        except np.exceptions.AxisError as error:
+            return f"For x of shape {x.shape}: {error}. Average over all axes but the last."
         if not np.array_equal(given, x):
             return "You changed the caller's x in place. Build a new array: x - mean."
     if all(_close(y, _channel_by_channel(*case)) for y, case in zip(got, cases, strict=True)):
@@ -131,6 +134,9 @@ def batch_norm_training(candidate) -> str | None:
     for y, (x, *_) in zip(got, cases, strict=True):
         if np.shape(y) != x.shape:
             return f"For x of shape {x.shape} you returned shape {np.shape(y)}; it must stay."
+    x, gamma, beta, _ = cases[0]
+    if _close(candidate(x.copy(), gamma, beta, 0.1), candidate(x.copy(), gamma, beta, 0.9)):
+        return "You use an epsilon of your own. Take the argument."
     return "The values differ from gamma * (x - mean) / sqrt(var + epsilon) + beta."
 
 
@@ -188,6 +194,12 @@ _AVERAGE_MISTAKES: Mistakes = {
         lambda v, d: _average(v, d, new=1) / (1 - d ** len(v))
     ),
     "That is the plain mean: all values weigh the same.": lambda v, d: np.mean(v),
+    "You go through the values backwards. The last one is the newest and weighs most.": (
+        lambda v, d: _weighted_mean(v[::-1], d)
+    ),
+    "You go backwards (the last value is the newest), and nothing is debiased.": (
+        lambda v, d: _average(v[::-1], d)
+    ),
 }
 
 
