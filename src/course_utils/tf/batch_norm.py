@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 
-def batch_statistics(x):
+def batch_moments(x):
     """Return mean, biased variance and count of values per channel.
 
     `x` is `[batch, features]` or `[batch, height, width, channels]`. Raises ValueError where
@@ -74,7 +74,7 @@ class BatchNorm(keras.layers.Layer):
         x = tf.cast(x, self.variable_dtype)  # half precision is too coarse for averages
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance, count = batch_statistics(x)
+            mean, variance, count = batch_moments(x)
             self.update_moving_statistics(mean, variance, count)
         scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
         return tf.cast((x - mean) * scale + self.beta, self.compute_dtype)
