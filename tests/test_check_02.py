@@ -40,6 +40,17 @@ def relu_in_place(x, f):
     return relu(x + f(x))
 
 
+def adds_to_the_branch(x, f):
+    y = f(x)
+    y += x
+    return np.maximum(y, 0, out=y)
+
+
+def projection_half_written(in_channels, out_channels, stride):
+    if stride != 1 or in_channels != out_channels:
+        return True
+
+
 def projection_by_if(in_channels, out_channels, stride):
     if stride > 1:
         return True
@@ -65,6 +76,11 @@ def zeroed(*names, **others):
         return changed
 
     return candidate
+
+
+def start_with_lists(params):
+    zeros = [0.0] * len(params["bn2.gamma"])
+    return params | {"bn2.gamma": zeros, "bn2.beta": zeros}
 
 
 def start_by_deep_copy(params):
@@ -98,6 +114,7 @@ RIGHT = [
     ("gradient_factor", lambda w, n, skip: np.prod([w + skip] * n)),
     ("start_as_identity", zeroed("bn2.gamma", "bn2.beta")),
     ("start_as_identity", start_by_deep_copy),
+    ("start_as_identity", start_with_lists),
     ("start_as_identity", zeroed("bn2.gamma", "bn2.beta", "bn2.mean", **{"bn2.var": 1})),
 ]
 
@@ -116,6 +133,12 @@ WRONG = [
     ("residual_forward", residual_in_place, "in place"),
     ("residual_forward", relu_in_place, "in place"),
     ("residual_forward", lambda x, f: relu(x + 2 * f(x)), "differ from relu"),
+    ("residual_forward", adds_to_the_branch, "in place"),
+    ("residual_forward", lambda x, f: np.max(x + f(x), 0), "shape (3,), x has (4, 3)"),
+    ("residual_forward", lambda x, f: np.max(x + f(x), 0), "np.maximum compares"),
+    ("residual_forward", lambda x, f: relu(x + f(x)).ravel(), "shape (12,), x has (4, 3)"),
+    ("residual_forward", lambda x, f: relu(x + f(x)).tolist(), "an array, you gave a list"),
+    ("residual_forward", lambda x, f: "relu", "an array, you gave a str"),
     ("needs_projection", lambda i, o, s: i != o, "channels only"),
     ("needs_projection", lambda i, o, s: s != 1, "stride only"),
     ("needs_projection", lambda i, o, s: s != 1 and i != o, "`or`"),
@@ -125,6 +148,10 @@ WRONG = [
     ("needs_projection", lambda i, o, s: s == 2 or i != o, "stride 2 only"),
     ("needs_projection", lambda i, o, s: s != 1 or i not in (1, o), "broadcast"),
     ("needs_projection", lambda i, o, s: "yes" if i != o else "no", "True or False"),
+    ("needs_projection", lambda i, o, s: i != o or s - 1, "True or False, you gave 0"),
+    ("needs_projection", lambda i, o, s: int((i, s) != (o, 1)), "True or False, you gave 1"),
+    ("needs_projection", lambda i, o, s: np.array([i != o]), "True or False, you gave array"),
+    ("needs_projection", projection_half_written, "returned None for some inputs"),
     ("needs_projection", lambda i, o, s: True, "From 16 to 16 channels with stride 1"),
     ("gradient_factor", lambda w, n, skip: w**n, "leave the shortcut out"),
     ("gradient_factor", lambda w, n, skip: (1 + w) ** n, "in both cases"),
@@ -135,12 +162,24 @@ WRONG = [
     ("gradient_factor", lambda w, n, skip: abs(w + skip) ** n, "sign"),
     ("gradient_factor", lambda w, n, skip: w + skip, "of one block"),
     ("gradient_factor", lambda w, n, skip: (w + skip) ** (n + 1), "8 blocks and skip=True"),
+    ("gradient_factor", lambda w, n, skip: (w + skip) ** (n - 1), "one block too few"),
+    ("gradient_factor", lambda w, n, skip: 1 + w if skip else w**n, "power is missing"),
+    ("gradient_factor", lambda w, n, skip: (1 + w) ** n if skip else w, "power is missing"),
+    ("gradient_factor", lambda w, n, skip: np.array([(w + skip) ** n]), "array of shape (1,)"),
+    ("gradient_factor", lambda w, n, skip: [(w + skip) ** n], "one number, you gave a list"),
+    ("gradient_factor", lambda w, n, skip: "(1 + w)^n", "one number, you gave a str"),
     ("start_as_identity", zeroed("bn2.gamma"), '"bn2.beta": set it to zero'),
     ("start_as_identity", zeroed("bn2.beta"), '"bn2.gamma" still lets'),
     ("start_as_identity", zeroed("bn2.beta", **{"bn2.gamma": 1}), "gamma = 1"),
     ("start_as_identity", zeroed("bn1.gamma", "bn1.beta"), 'You changed "bn1'),
     ("start_as_identity", zeroed("conv2"), 'You changed "conv2"'),
     ("start_as_identity", zeroed("bn2.mean"), "does not return zero"),
+    ("start_as_identity", zeroed("bn2.beta", **{"bn2.var": np.inf}), "In training"),
+    ("start_as_identity", zeroed("bn2.beta", **{"bn2.gamma": 1e-9}), '"bn2.gamma" still lets'),
+    ("start_as_identity", zeroed("bn2.gamma", **{"bn2.beta": 1e-13}), '"bn2.beta": set it'),
+    ("start_as_identity", lambda params: params | {"bn2.gamma": 0, "bn2.beta": 0}, "shape ()"),
+    ("start_as_identity", lambda p: p | {"bn2.gamma": np.zeros(1)}, "shape (1,), it had (2,)"),
+    ("start_as_identity", lambda p: p | {"bn2.gamma": None}, "shape (), it had (2,)"),
     ("start_as_identity", start_in_place, "in place"),
     ("start_as_identity", start_in_the_callers_dictionary, "in place"),
     ("start_as_identity", lambda params: {"bn2.gamma": np.zeros(2)}, "is missing"),

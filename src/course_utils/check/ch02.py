@@ -10,6 +10,7 @@ from course_utils.check.core import exercise
 __all__ = ["gradient_factor", "needs_projection", "residual_forward", "start_as_identity"]
 
 Mistakes = dict[str, Callable]
+_NUMBER = int | float | np.ndarray | np.number
 
 
 def _close(a, b) -> bool:
@@ -26,8 +27,30 @@ def _recognise(got: list, cases: Iterable, mistakes: Mistakes) -> str | None:
     return None
 
 
+def _kind(answer) -> str:
+    """Say what an answer is that should be something else."""
+    if isinstance(answer, np.ndarray):
+        return f"an array of shape {answer.shape}"
+    return f"a {type(answer).__name__}"
+
+
 def _relu(x):
     return np.where(x > 0, x, 0)
+
+
+def _not_like(y, x) -> str | None:
+    """Name an answer that is no array, or has another shape than x."""
+    if not isinstance(y, np.ndarray | np.generic):
+        return f"Return an array, you gave {_kind(y)}."
+    if y.shape == x.shape:
+        return None
+    sentence = f"Your result has the shape {y.shape}, x has {x.shape}."
+    if y.ndim < x.ndim:
+        sentence += (
+            " np.max takes the largest value along an axis, np.maximum compares element by "
+            "element."
+        )
+    return sentence
 
 
 @exercise
@@ -36,7 +59,7 @@ def residual_forward(candidate) -> str | None:
     rng = np.random.default_rng(2)
     w = rng.normal(size=(3, 3))
     inputs = [rng.normal(size=(4, 3)), rng.normal(size=(2, 5, 3)), -np.ones((1, 3))]
-    branches = [lambda x: x @ w, lambda x: np.sin(3 * x) - x, np.zeros_like]
+    branches = [lambda x: x @ w, lambda x: np.sin(3 * x) - x, np.zeros_like, lambda x: x]
     cases = [(x, f) for x in inputs for f in branches]
     got = []
     for x, f in cases:
@@ -44,6 +67,8 @@ def residual_forward(candidate) -> str | None:
         got.append(candidate(given, f))
         if not np.array_equal(given, x):
             return "You changed the caller's x in place. Build a new array: x + f(x)."
+    if not all(isinstance(y, np.ndarray) for y in got):
+        return _not_like(got[0], cases[0][0])
     if all(_close(y, _relu(x + f(x))) for y, (x, f) in zip(got, cases, strict=True)):
         return None
     mistakes = {
@@ -69,7 +94,7 @@ def residual_forward(candidate) -> str | None:
             lambda x, f: _relu(np.concatenate([x, f(x)], axis=-1))
         ),
     }
-    named = _recognise(got, cases, mistakes)
+    named = _recognise(got, cases, mistakes) or _not_like(got[0], cases[0][0])
     return named or "The values differ from relu(x + f(x))."
 
 
@@ -78,8 +103,9 @@ def needs_projection(candidate) -> str | None:
     """candidate(in_channels, out_channels, stride): must the shortcut be a projection?"""
     cases = [(i, o, s) for i in (1, 16, 64) for o in (16, 64) for s in (1, 2, 3)]
     got = [candidate(*case) for case in cases]
-    if any(not isinstance(answer, bool | np.bool_) for answer in got):
-        return f"The answer is True or False, you gave {got[0]!r}."
+    others = [answer for answer in got if not isinstance(answer, bool | np.bool_)]
+    if others:
+        return f"The answer is True or False, you gave {others[0]!r}."
     right = [(i, s) != (o, 1) for i, o, s in cases]
     if got == right:
         return None
@@ -113,6 +139,14 @@ def needs_projection(candidate) -> str | None:
     return f"{named} {example}" if named else example
 
 
+def _one_too_few(got, cases, right) -> str | None:
+    """Name a power of num_blocks - 1; a chain of no block has no such product."""
+    pairs = [(one, case) for one, case in zip(got, cases, strict=True) if case[1] > 0]
+    if all(_close(one, right(w, n - 1, skip)) for one, (w, n, skip) in pairs):
+        return "You count one block too few."
+    return None
+
+
 @exercise
 def gradient_factor(candidate) -> str | None:
     """candidate(w, num_blocks, skip): derivative of a chain of blocks with F(x) = w x."""
@@ -128,6 +162,9 @@ def gradient_factor(candidate) -> str | None:
     ]
     cases = [(w, n, skip) for w, n in chains for skip in (True, False)]
     got = [candidate(*case) for case in cases]
+    others = [answer for answer in got if np.ndim(answer) or not isinstance(answer, _NUMBER)]
+    if others:
+        return f"Return one number, you gave {_kind(others[0])}."
 
     def right(w, n, skip):  # the derivative, one block after the other
         factor = 1.0
@@ -156,9 +193,15 @@ def gradient_factor(candidate) -> str | None:
         "You lose the sign: the factor can be negative.": (
             lambda w, n, skip: abs(1 + w) ** n if skip else abs(w) ** n
         ),
+        "With the shortcut the power is missing: all blocks count.": (
+            lambda w, n, skip: 1 + w if skip else w**n
+        ),
+        "Without the shortcut the power is missing: all blocks count.": (
+            lambda w, n, skip: (1 + w) ** n if skip else w
+        ),
         "That is the factor of one block.": lambda w, n, skip: 1 + w if skip else w,
     }
-    named = _recognise(got, cases, mistakes)
+    named = _recognise(got, cases, mistakes) or _one_too_few(got, cases, right)
     i = wrong[0]
     w, n, skip = cases[i]
     example = f"For w = {w}, {n} blocks and skip={skip} you gave {got[i]:.4g}"
@@ -184,6 +227,9 @@ def _untouched(params, before, changed) -> str | None:
         if not np.array_equal(params[name], value):
             return f'You changed the caller\'s params["{name}"] in place. Copy, then change.'
     for name, value in before.items():
+        if np.shape(changed[name]) != value.shape:
+            return f'"{name}" has the shape {np.shape(changed[name])}, it had {value.shape}.'
+    for name, value in before.items():
         if not name.startswith("bn2") and not np.array_equal(changed[name], value):
             return (
                 f'You changed "{name}". The last batch norm, "bn2", is enough, and the other '
@@ -204,10 +250,16 @@ def start_as_identity(candidate) -> str | None:
             return f"Return a dictionary like params, not a {type(changed).__name__}."
         if mistake := _untouched(params, before, changed):
             return mistake
-        x = rng.uniform(0, 1, (2, 4, 4, channels))
-        if _close(reference.basic_block(x, changed), x):
-            continue
         gamma, beta = np.asarray(changed["bn2.gamma"]), np.asarray(changed["bn2.beta"])
+        x = rng.uniform(0, 1, (2, 4, 4, channels))
+        same = _close(reference.basic_block(x, changed), x)
+        if same and not gamma.any() and not beta.any():
+            continue
+        if same and not np.array_equal(changed["bn2.var"], before["bn2.var"]):
+            return (
+                "That is the identity in evaluation only. In training the batch's own variance "
+                'stands in place of "bn2.var": set the vectors that scale and shift.'
+            )
         if not gamma.any():
             return 'gamma is zero, and the branch then returns "bn2.beta": set it to zero too.'
         if np.all(gamma == 1):
