@@ -202,7 +202,7 @@ def test_the_glossary_is_sorted_and_complete():
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:1] == "|"][2:]
     assert all(len(row) == 4 and all(row) for row in rows)
     terms = [row[0] for row in rows]
-    assert terms == sorted(terms)
+    assert terms == sorted(terms, key=str.casefold)
 
 
 def test_the_settings_keep_the_book_offline():

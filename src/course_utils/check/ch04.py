@@ -4,6 +4,8 @@ Right answers are counted here, layer by layer or by trying widths, not taken fr
 formulas that the exercises ask for.
 """
 
+import math
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
@@ -74,6 +76,9 @@ CONV1X1_MISTAKES: Mistakes = {
     "You take the stride along the batch and the rows. Axis 0 is the batch.": lambda x, w, s: (
         x[::s, ::s] @ w
     ),
+    "You take the stride along the batch too. Axis 0 is the batch.": lambda x, w, s: (
+        x[::s, ::s, ::s] @ w
+    ),
     "You start at the second pixel. The first one is kept.": lambda x, w, s: (
         x[:, s - 1 :: s, s - 1 :: s] @ w
     ),
@@ -101,34 +106,55 @@ def _wrong_shape(y, expected) -> str:
     text = f"The shape is {y.shape}, expected {expected.shape}."
     if y.size == expected.size and y.ndim != 4:
         return f"{text} Give the result its four axes back, with reshape."
+    if y.ndim == 4 and min(np.subtract(y.shape[1:3], expected.shape[1:3])) < 0:
+        return f"{text} The last, incomplete step counts too: ceil(H / stride)."
     if y.ndim == 4 and y.shape[-1] != expected.shape[-1]:
         return f"{text} The last axis holds the output channels, w's second axis."
     return text
+
+
+def _explained(error: ValueError) -> str:
+    """NumPy's own words, and what they mean here."""
+    words = textwrap.shorten(str(error), width=110, placeholder=" ...")
+    return (
+        f"Your function raised ValueError: {words} x is [N, H, W, in] and w is [in, out]: the "
+        "last axis of x meets the first of w. Take all sizes from x.shape and w.shape."
+    )
+
+
+def _one_conv1x1(candidate, x, w, *stride) -> str | None:
+    """Compare one call, with the stride or without it."""
+    step = stride[0] if stride else 1
+    where = f"(stride {step if stride else 'not given'}, x of shape {x.shape})"
+    expected = reference.conv2d(x, w[None, None], stride=step)
+    kept = x.copy(), w.copy()
+    try:
+        y = np.asarray(candidate(x, w, *stride))
+    except ValueError as error:
+        return f"{_explained(error)} {where}"
+    if not (np.array_equal(x, kept[0]) and np.array_equal(w, kept[1])):
+        return "You changed x or w in place. Build a new array."
+    if _close(y, expected):
+        return None
+    if not stride:
+        return "The stride is 1 if it is not given. Keep the default of the stub."
+    for sentence, wrong in CONV1X1_MISTAKES.items():
+        if _close(y, wrong(x, w, step)):
+            return f"{sentence} {where}"
+    if y.shape != expected.shape:
+        return f"{_wrong_shape(y, expected)} {where}"
+    return f"Shape right, values wrong at stride {step}: each pixel is x[n, i, j] @ w."
 
 
 @exercise
 def conv1x1(candidate) -> str | None:
     """candidate(x, w, stride) is the 1x1 convolution of NHWC images with a matrix [in, out]."""
     rng = np.random.default_rng(41)
-    for stride in (1, 2, 3):
-        for shape in ((2, 4, 6, 3), (3, 5, 7, 3)):
-            x, w = rng.normal(size=shape), rng.normal(size=(3, 4))
-            expected = reference.conv2d(x, w[None, None], stride=stride)
-            kept = x.copy(), w.copy()
-            y = candidate(x, w, stride)
-            if not (np.array_equal(x, kept[0]) and np.array_equal(w, kept[1])):
-                return "You changed x or w in place. Build a new array."
-            y = np.asarray(y)
-            if _close(y, expected):
-                continue
-            for sentence, wrong in CONV1X1_MISTAKES.items():
-                if _close(y, wrong(x, w, stride)):
-                    return f"{sentence} (stride {stride}, x of shape {shape})"
-            if y.shape != expected.shape:
-                return f"{_wrong_shape(y, expected)} (stride {stride}, x of shape {shape})"
-            return (
-                f"Shape right, values wrong at stride {stride}: each pixel is x[n, i, j] @ w."
-            )
+    for stride in ((1,), (2,), (3,), ()):
+        for shape, out_channels in (((2, 4, 6, 3), 4), ((3, 5, 7, 6), 2)):
+            x, w = rng.normal(size=shape), rng.normal(size=(shape[-1], out_channels))
+            if mistake := _one_conv1x1(candidate, x, w, *stride):
+                return mistake
     return None
 
 
@@ -155,12 +181,21 @@ PARAMS_MISTAKES: Mistakes = {
         _block_params(c, m, o, False) + 2 * o * p
     ),
     "You leave the projection out.": lambda c, m, o, p: _block_params(c, m, o, False),
+    "You decide from the channels. The argument projection decides: with a stride of 2 equal "
+    "channels need one too.": lambda c, m, o, p: _block_params(c, m, o, c != o),
     "You always count a projection.": lambda c, m, o, p: _block_params(c, m, o, True),
     "projection=True and False are exchanged.": lambda c, m, o, p: _block_params(
         c, m, o, not p
     ),
     "Your projection starts from the bottleneck channels. The shortcut starts at the block's "
     "input.": lambda c, m, o, p: _block_params(c, m, o, False) + p * (m * o + 2 * o),
+    "The batch norm after the last 1x1 convolution is missing.": lambda c, m, o, p: (
+        _block_params(c, m, o, p) - 2 * o
+    ),
+    "Your batch norms count the channels that go into the convolutions. They stand behind them "
+    "and normalise what comes out.": lambda c, m, o, p: (
+        _weights(c, m, o, p) + 2 * (c + m + m + p * c)
+    ),
     "You count one number for each channel of a batch norm. gamma and beta are two.": (
         lambda c, m, o, p: _weights(c, m, o, p) + 2 * m + o + p * o
     ),
@@ -178,6 +213,12 @@ PARAMS_MISTAKES: Mistakes = {
     "Your 3x3 convolution works on the outer channels. It stands in the narrow place.": (
         lambda c, m, o, p: _block_params(c, m, o, p) - 9 * m * m + 9 * c * o
     ),
+    "You count three 3x3 convolutions. The first and the last are 1x1.": lambda c, m, o, p: (
+        _block_params(c, m, o, p) + 8 * m * (c + o)
+    ),
+    "You count the projection as a 3x3 convolution. The projection is a 1x1.": (
+        lambda c, m, o, p: _block_params(c, m, o, p) + 8 * c * o * p
+    ),
     "Only one 1x1 convolution is there, the reducing one.": lambda c, m, o, p: (
         _block_params(c, m, o, p) - m * o
     ),
@@ -191,7 +232,8 @@ PARAMS_MISTAKES: Mistakes = {
 def bottleneck_params(candidate) -> str | None:
     """candidate(in_channels, bottleneck_channels, out_channels, projection): parameters."""
     channels = [(256, 64, 256), (64, 64, 256), (256, 128, 512), (24, 6, 40), (1, 1, 1)]
-    cases = [(*row, projection) for row in channels for projection in (False, True)]
+    cases = [(*row, False) for row in channels if row[0] == row[2]]  # else the sum fails
+    cases += [(*row, True) for row in channels]
     got = [candidate(*case) for case in cases]
     names = ("in_channels", "bottleneck_channels", "out_channels", "projection")
     named = _compare(got, cases, names, _block_params, PARAMS_MISTAKES)
@@ -228,9 +270,23 @@ FACTOR_MISTAKES: Mistakes = {
     "You counted biases.": lambda c, r, o, k: (
         (o * c * k * k + o) / (r * c + r + o * r * k * k + o)
     ),
-    "You divided with //. The factor is no whole number.": lambda c, r, o, k: (
-        (o * c * k * k) // (r * c + o * r * k * k)
+    "You rounded down. The factor is no whole number.": lambda c, r, o, k: math.floor(
+        _factor(c, r, o, k)
     ),
+    "You rounded. The factor is no whole number.": lambda c, r, o, k: round(
+        _factor(c, r, o, k)
+    ),
+    "That is the saved share in per cent. Asked is without / with.": lambda c, r, o, k: (
+        100 * (1 - 1 / _factor(c, r, o, k))
+    ),
+    "That is the difference. A factor is a quotient: /, not -.": lambda c, r, o, k: (
+        o * c * k * k - (r * c + o * r * k * k)
+    ),
+    "kernel**2 is missing below the line. The second convolution has it there too.": (
+        lambda c, r, o, k: (o * c * k * k) / (r * c + o * r)
+    ),
+    "That says how much they grow. Asked is by what factor: without / with, nothing taken "
+    "away.": lambda c, r, o, k: _factor(c, r, o, k) - 1,
 }
 
 
@@ -264,6 +320,11 @@ def _branch(c, m):
     return c * m + 9 * m * m + m * c
 
 
+def _root(c, budget) -> float:
+    """Where the branch costs exactly the budget, up to rounding."""
+    return (math.sqrt(c * c + 9 * budget) - c) / 9
+
+
 WIDEST_MISTAKES: Mistakes = {
     "You stop one too early where the budget fits exactly: at most includes it.": (
         lambda c, b: _widest(_branch, c, b, strict=True)
@@ -282,6 +343,9 @@ WIDEST_MISTAKES: Mistakes = {
     "Your 3x3 convolution has one weight for each pair of channels; it has nine.": (
         lambda c, b: _widest(lambda c, m: 2 * c * m + m * m, c, b)
     ),
+    "Your 3x3 convolution has three weights for each pair of channels; a 3x3 kernel has 9.": (
+        lambda c, b: _widest(lambda c, m: 2 * c * m + 3 * m * m, c, b)
+    ),
     "Your 3x3 convolution grows with m; it grows with m * m.": (
         lambda c, b: _widest(lambda c, m: 2 * c * m + 9 * m, c, b)
     ),
@@ -290,6 +354,15 @@ WIDEST_MISTAKES: Mistakes = {
     ),
     "A quarter of the channels is the usual choice; it does not look at the budget.": (
         lambda c, b: c // 4
+    ),
+    "You round to the nearest number, which may be too wide. Round down.": lambda c, b: round(
+        _root(c, b)
+    ),
+    "You round up, which is too wide for the budget. Round down.": lambda c, b: math.ceil(
+        _root(c, b)
+    ),
+    "Your square root loses digits and may miss a width that fits exactly.": (
+        lambda c, b: int(math.sqrt((c / 9) ** 2 + b / 9) - c / 9)
     ),
     "You never go above the outer channels. A large budget allows it.": (
         lambda c, b: min(_widest(_branch, c, b), c)
@@ -302,7 +375,13 @@ def widest_bottleneck(candidate) -> str | None:
     """candidate(channels, max_weights): most bottleneck channels within the budget."""
     cases = [(256, 69_632), (256, 69_631), (256, 100_000), (64, 5_000), (64, 300), (64, 136)]
     cases += [(16, 1_000_000), (1024, 1_114_112), (4, 17), (4, 16), (256, 1_179_648)]
-    got = [candidate(*case) for case in cases]
+    cases += [(4, 1_177)]  # fits 11 exactly; some square roots come out below 11
+    try:
+        got = [candidate(*case) for case in cases]
+    except ValueError as error:
+        if "empty" in str(error):  # of max() or min()
+            return f"Your function raised ValueError: {error}. Return 0 where no width fits."
+        raise
     right = partial(_widest, _branch)
     named = _compare(got, cases, ("channels", "max_weights"), right, WIDEST_MISTAKES)
     return named or _not_whole(got, "channels are counted")
