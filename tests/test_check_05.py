@@ -1,5 +1,7 @@
 """The checkers of chapter 05 accept right answers and name the mistake of wrong ones."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,16 @@ def layer_in_place(x, w_h, b_h, w_t, b_t):
     return x
 
 
+def layer_and_gate(x, w_h, b_h, w_t, b_t):
+    """Return the gate too: a learner's way to look at it."""
+    return layer()(x, w_h, b_h, w_t, b_t), sigmoid(x @ w_t + b_t)
+
+
+def softmax(z):
+    parts = np.exp(z - z.max(axis=-1, keepdims=True))
+    return parts / parts.sum(axis=-1, keepdims=True)
+
+
 def gate_reads_h(x, w_h, b_h, w_t, b_t):
     h = relu(x @ w_h + b_h)
     t = sigmoid(h @ w_t + b_t)
@@ -99,6 +111,11 @@ def width_by_formula(units):
     return min(costs, key=costs.get)
 
 
+def width_near_the_root(units):
+    """Right for most widths, and wrong for 20, 61 and others."""
+    return round(1.414 * units + 0.25)
+
+
 RIGHT = [
     ("highway_forward", layer()),
     ("highway_forward", layer_as_a_step),
@@ -112,6 +129,8 @@ RIGHT = [
     ("matched_width", width_by_search),
     ("matched_width", width_by_formula),
     ("matched_width", lambda units: np.int64(width_by_search(units))),
+    ("matched_width", lambda units: np.array(width_by_search(units))),
+    ("gate_bias", lambda keep, n: np.array([logit(1 - keep ** (1 / n))])),
 ]
 
 WRONG = [
@@ -134,6 +153,14 @@ WRONG = [
     ("highway_forward", layer_in_place, "in place"),
     ("highway_forward", lambda x, w, b, v, c: layer()(x, w, b, v, c).sum(0), "has the shape"),
     ("highway_forward", lambda x, w, b, v, c: 2 * layer()(x, w, b, v, c), "values differ"),
+    ("highway_forward", layer(gate=lambda z: 1 / (1 + np.exp(z))), "sign in the sigmoid"),
+    ("highway_forward", layer(gate=lambda z: sigmoid(np.clip(z, -6, 6))), "values differ"),
+    ("highway_forward", layer(gate=softmax), "softmax"),
+    ("highway_forward", lambda *args: relu(layer()(*args)), "around the whole sum"),
+    ("highway_forward", layer_and_gate, "y alone"),
+    ("carry_path", lambda g: np.prod(1 - g, axis=0, keepdims=True), "the shape (1, 4)"),
+    ("carry_path", lambda g: np.diag((1 - g).prod(0)), "the shape (4, 4)"),
+    ("carry_path", lambda g: (1 - g[1:]).prod(0), "you gave [0.5, 0.0]"),
     ("carry_path", lambda g: g.prod(0), "multiply the transform gates"),
     ("carry_path", lambda g: (1 - g).sum(0), "add the factors up"),
     ("carry_path", lambda g: (1 - g).mean(0), "take the mean"),
@@ -157,6 +184,8 @@ WRONG = [
     ("gate_bias", lambda k, n: sigmoid(1 - k ** (1 / n)), "apply the sigmoid"),
     ("gate_bias", lambda k, n: logit((1 - k) / n), "share the loss"),
     ("gate_bias", lambda k, n: np.log10(k ** (-1 / n) - 1), "natural"),
+    ("gate_bias", lambda k, n: np.log2(k ** (-1 / n) - 1), "natural"),
+    ("gate_bias", lambda k, n: np.ones(3), "one number"),
     ("gate_bias", lambda k, n: -4.0, "For keep = 0.5 and 1 layers you gave -4"),
     ("matched_width", lambda n: 2 * n, "four times"),
     ("matched_width", lambda n: n, "own width"),
@@ -166,6 +195,9 @@ WRONG = [
     ("matched_width", lambda n: round(n * 2**0.5), "biases"),
     ("matched_width", lambda n: 2 * n * (n + 1), "number of parameters"),
     ("matched_width", lambda n: float(width_by_search(n)), "no whole number"),
+    ("matched_width", width_near_the_root, "For 20 units you gave 29; it is 28"),
+    ("matched_width", lambda n: math.ceil(n * 2**0.5), "round sqrt(2) * units up"),
+    ("matched_width", lambda n: math.ceil((0.25 + 2 * (n * n + n)) ** 0.5 - 0.5), "round up"),
     ("matched_width", lambda n: 71, "For 2 units you gave 71"),
 ]
 

@@ -35,6 +35,11 @@ def _sigmoid(x):
     return np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
 
 
+def _softmax(z):
+    parts = np.exp(z - z.max(axis=-1, keepdims=True))
+    return parts / parts.sum(axis=-1, keepdims=True)
+
+
 def _mix(transform: Callable, gate: Callable, carry: Callable) -> Callable:
     """A highway layer from H(z_h, x), T(z_t, x) and C(t, x), for right and wrong ones."""
 
@@ -71,7 +76,14 @@ HIGHWAY_MISTAKES: Mistakes = {
     "Your gate has a tanh, which goes below 0. T is a sigmoid layer.": _mix(
         lambda z, x: _relu(z), lambda z, x: np.tanh(z), lambda t, x: 1 - t
     ),
-    "T and 1 - T are exchanged: T multiplies H, and 1 - T multiplies x.": _mix(
+    "Your gate is a softmax. Each unit has a sigmoid of its own.": _mix(
+        lambda z, x: _relu(z), lambda z, x: _softmax(z), lambda t, x: 1 - t
+    ),
+    "You take the ReLU around the whole sum. It belongs to H alone.": (
+        lambda *case: _relu(HIGHWAY(*case))
+    ),
+    "T and 1 - T are exchanged: T multiplies H, and 1 - T multiplies x. If your last line "
+    "does that, look at the sign in the sigmoid: it is exp(-z).": _mix(
         lambda z, x: _relu(z), lambda z, x: 1 - _sigmoid(z), lambda t, x: 1 - t
     ),
     "That is the residual block, H + x: the gates are missing.": _mix(
@@ -113,10 +125,14 @@ def highway_forward(candidate) -> str | None:
         w_h, w_t = rng.normal(size=(2, units, units))
         b_h, b_t = rng.normal(size=(2, units))
         cases.append((rng.normal(size=(batch, units)), w_h, b_h, w_t, b_t))
+    cases.append((*cases[0][:4], np.array([-12.0, 12.0, -7.0, 7.0])))  # gates shut and open
     got = []
     for case in cases:
         given = [value.copy() for value in case]
-        got.append(np.asarray(candidate(*given), dtype=float))
+        answer = candidate(*given)
+        if isinstance(answer, tuple | list):
+            return f"You return {len(answer)} things. Return y alone, one array."
+        got.append(np.asarray(answer, dtype=float))
         if not all(map(np.array_equal, given, case)):
             return "You changed the caller's arrays in place. Build a new one."
     right = [HIGHWAY(*case) for case in cases]
@@ -175,16 +191,25 @@ def carry_path(candidate) -> str | None:
             lambda g: (1 - g.mean(0)) ** len(g)
         ),
     }
-    named = _recognise(got, cases, mistakes)
-    example = "For the gates [[0.5, 0], [0.5, 1]] it is [0.25, 0]."
-    return f"{named} {example}" if named else example
+    example = "For the gates [[0.5, 0], [0.5, 1]] it is [0.25, 0]"
+    if named := _recognise(got, cases, mistakes):
+        return f"{named} {example}."
+    shape, units = np.shape(got[0]), cases[0][0].shape[1]
+    if shape != (units,):
+        return (
+            f"For {units} units you return the shape {shape}. "
+            f"Asked is one number for each unit, ({units},)."
+        )
+    return f"{example}; you gave {np.asarray(got[-1]).tolist()}."
 
 
 @exercise
 def gate_bias(candidate) -> str | None:
     """candidate(keep, num_layers) is b with (1 - sigmoid(b)) ** num_layers == keep."""
     cases = [(0.5, 1), (0.5, 10), (0.9, 50), (0.1, 3), (0.01, 2), (0.3, 1)]
-    got = [candidate(*case) for case in cases]
+    got = [np.squeeze(candidate(*case)) for case in cases]
+    if got[0].size != 1:
+        return f"Return one number. You returned the shape {got[0].shape}."
 
     def logit(p):
         return np.log(p / (1 - p))
@@ -227,6 +252,9 @@ def gate_bias(candidate) -> str | None:
         "You take the logarithm to base 10. The sigmoid has the natural one.": (
             lambda k, n: right(k, n) / np.log(10)
         ),
+        "You take the logarithm to base 2. The sigmoid has the natural one.": (
+            lambda k, n: right(k, n) / np.log(2)
+        ),
     }
     named = _recognise(got, cases, mistakes)
     keep, n = cases[wrong[0]]
@@ -247,8 +275,8 @@ def _closest(wanted: int, cost: Callable) -> int:
 @exercise
 def matched_width(candidate) -> str | None:
     """candidate(units): the width whose plain layer costs most nearly as much."""
-    cases = [(n,) for n in (2, 3, 4, 5, 6, 14, 50, 64, 100, 256)]
-    got = [candidate(*case) for case in cases]
+    cases = [(n,) for n in (2, 3, 4, 5, 6, 7, 14, 20, 50, 61, 64, 100, 218, 256)]
+    got = [np.asarray(candidate(*case))[()] for case in cases]  # a 0-d array is a number
 
     def plain(width):
         return width * width + width
@@ -269,6 +297,12 @@ def matched_width(candidate) -> str | None:
         ),
         "You round down: the next width may come closer.": (
             lambda n: int((0.25 + 2 * plain(n)) ** 0.5 - 0.5)
+        ),
+        "You round up: the width below may come closer.": (
+            lambda n: int(np.ceil((0.25 + 2 * plain(n)) ** 0.5 - 0.5))
+        ),
+        "You round sqrt(2) * units up: the width below may come closer.": (
+            lambda n: int(np.ceil(2**0.5 * n))
         ),
         "You round sqrt(2) * units down: the next width may come closer.": (
             lambda n: int(2**0.5 * n)
