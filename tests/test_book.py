@@ -212,3 +212,11 @@ def test_the_settings_keep_the_book_offline():
     assert "sphinx_thebe" not in sphinx["extensions"]
     assert "sphinx-mathjax-offline" in sphinx["extensions"]
     assert sphinx["nb_ipywidgets_js"] == {}
+
+
+def test_the_book_leaves_out_what_the_commands_make():
+    """pytest's cache holds a README.md, which would stop the build after `make test`."""
+    excluded = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["exclude_patterns"]
+    ignored = (ROOT / ".gitignore").read_text("utf-8").split()
+    made = {line.strip("/") for line in ignored if line.endswith("/") and "*" not in line}
+    assert made - {"_build", "__pycache__", ".ipynb_checkpoints"} <= set(excluded)
