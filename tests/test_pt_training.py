@@ -213,3 +213,20 @@ def test_device_is_chosen_or_given():
     assert choose_device("cpu") == torch.device("cpu")
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device().type in (expected, "mps")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.pop("history"), "no checkpoint of fit"),
+        (lambda state: state["settings"].update(nesterov=True), "nesterov = True"),
+    ],
+)
+def test_checkpoint_of_another_version_is_refused(spoil, message, data, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small(), data, checkpoint=path)
+    state = torch.load(path, weights_only=True)
+    spoil(state)
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match=message):
+        run(small(), data, checkpoint=path)

@@ -116,6 +116,16 @@ def test_file_that_does_not_fit_is_named_and_changes_nothing(tensors, said, mode
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 
+def test_a_file_from_before_the_counters_of_batches_fits(model, tmp_path):
+    state = {n: t + 1 for n, t in model.state_dict().items() if "num_batches" not in n}
+    torch.save(state, tmp_path / "old.pt")
+    pt.load_weights(model, tmp_path / "old.pt")
+    assert all(torch.equal(model.state_dict()[name], t) for name, t in state.items())
+    torch.save(changed(model, bn1_dot_num_batches_tracked=None), tmp_path / "odd.pt")
+    with pytest.raises(WeightsError, match=r"1 missing: bn1.num_batches_tracked\.$"):
+        pt.load_weights(model, tmp_path / "odd.pt")
+
+
 class Trap:
     """Unpickled, it would create a file."""
 

@@ -9,3 +9,6 @@ from course_utils.check.ch02 import *
 from course_utils.check.ch03 import *
 from course_utils.check.ch04 import *
 from course_utils.check.ch05 import *
+from course_utils.check.ch06 import *
+from course_utils.check.ch07 import *
+from course_utils.check.ch09 import *

@@ -27,7 +27,7 @@ def residual_stage(spec, index, stride):
 
 
 def he_normal(module):
-    """Draw a convolution's weights as [2] does, so that gradients keep their size."""
+    """Draw a convolution's weights as [2] does, normal with variance 2 / n_out."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
@@ -41,8 +41,9 @@ class ResNet(nn.Module):
 
     def __init__(self, spec, num_classes=10, in_channels=1):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = norm(64, decay=0.9)
+        stem = spec.inner_channels[0]
+        self.conv1 = nn.Conv2d(in_channels, stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(stem, decay=0.9)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = residual_stage(spec, 0, stride=1)
         self.layer2 = residual_stage(spec, 1, stride=2)

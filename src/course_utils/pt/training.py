@@ -54,7 +54,10 @@ def evaluate(model, images, labels, *, batch_size=256, device=None):
 
 
 def check_finite(loss, step, optimizer) -> None:
-    """Raise DivergedError if the loss of a step is infinite or not a number."""
+    """Raise DivergedError if the loss of a step is infinite or not a number.
+
+    Weights that the last step of an epoch spoils show in the test loss only.
+    """
     if not torch.isfinite(loss):
         rate = optimizer.param_groups[0]["lr"]
         raise DivergedError(
@@ -117,7 +120,8 @@ def fit(
     a bar on a terminal and prints one line at the end.
 
     Raises DivergedError for a loss that is not a number, and WeightsError, the model left
-    as it was, for a checkpoint that is damaged, of other settings or of another network.
+    as it was, for a checkpoint that is damaged, of other settings or of a network with other
+    names or shapes of weights. Another activation, or other images, pass unnoticed.
     """
     device = choose_device(device)
     optimizer = torch.optim.SGD(model.to(device).parameters(), lr=lr, momentum=momentum)
@@ -159,11 +163,12 @@ def resume(path, model, optimizer, settings) -> dict[str, list[float]]:
     if path is None or not Path(path).exists():
         return {name: [] for name in (*HISTORY, "seconds")}
     state = read_tensors(path)
-    if not isinstance(state, dict) or not {"model", "optimizer", "settings"} <= state.keys():
+    parts = {"model", "optimizer", "settings", "history"}
+    if not isinstance(state, dict) or not parts <= state.keys():
         raise WeightsError(f"{path} is no checkpoint of fit. Give another path.")
-    other = {name: old for name, old in state["settings"].items() if settings[name] != old}
-    if other:
-        differing = ", ".join(f"{k} = {old} (now {settings[k]})" for k, old in other.items())
+    old = state["settings"]
+    if other := [name for name in old if settings.get(name) != old[name]]:
+        differing = ", ".join(f"{k} = {old[k]} (now {settings.get(k)})" for k in other)
         raise WeightsError(
             f"The checkpoint {path} was written with {differing}. "
             "Use the same settings, or another path."

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 SHOWN = 3  # names of each kind that an error lists
+COUNTER = "num_batches_tracked"  # of batch norm; nothing reads it unless momentum is None
 
 
 class WeightsError(ValueError):
@@ -72,6 +73,8 @@ def load_weights(model: nn.Module, path) -> None:
     """Load a state_dict written by `torch.save` into `model`, all of it or nothing.
 
     Weights of a network with another number of classes or input channels do not fit.
+    A file without any of batch norm's counters of batches fits: before PyTorch 0.4.1 there
+    were none, and some published files still have none.
     Raises WeightsError, and leaves the model as it was, unless every name and shape fits.
     """
     found = read_tensors(path)
@@ -80,7 +83,11 @@ def load_weights(model: nn.Module, path) -> None:
             f"{path} holds no state_dict, a dictionary from names to tensors. "
             "Save it with torch.save(model.state_dict(), path)."
         )
-    if problems := misfits(model.state_dict(), found):
+    expected = model.state_dict()
+    counters = {name: expected[name] for name in expected if name.endswith(COUNTER)}
+    if not any(name.endswith(COUNTER) for name in found):
+        found = counters | found
+    if problems := misfits(expected, found):
         raise WeightsError(f"{path} does not fit this model: " + "; ".join(problems) + ".")
     model.load_state_dict(found)
 
