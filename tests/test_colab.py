@@ -134,7 +134,8 @@ def test_chapter_alone_with_the_wheel(machine, tmp_path):
     assert os.listdir(machine.folder) == [chapter.name]
     # The libraries' own settings and caches are hidden folders.
     assert [name for name in os.listdir(machine.home) if not name.startswith(".")] == []
-    assert os.listdir(machine.scratch) == []
+    # tf.function writes its Python there, and leaves the folder of the compiled files.
+    assert set(os.listdir(machine.scratch)) <= {"__pycache__"}
 
 
 def test_a_chapter_that_fails_is_seen(machine):
