@@ -5,39 +5,14 @@ ask for.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 
-from course_utils.check.core import NotWrittenError, exercise
+from course_utils.check.core import NotWrittenError, close, exercise, explain
 
 __all__ = ["accuracy", "lenet_flat", "lenet_parameters", "xavier_bound"]
-
-Mistakes = dict[str, Callable]
-
-
-def _close(a, b) -> bool:
-    """Whether two arrays or numbers have the same shape and nearly the same values."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-12)
-
-
-def _mistake(got, cases, right: Callable, mistakes: Mistakes, say: Callable) -> str | None:
-    """Return None, or the mistake whose formula gives all of `got`, and an example.
-
-    `say(case, given, answer)` is the example's sentence.
-    """
-    expected = [right(*case) for case in cases]
-    wrong = [i for i, pair in enumerate(zip(got, expected, strict=True)) if not _close(*pair)]
-    if not wrong:
-        return None
-    example = say(*(values[wrong[0]] for values in (cases, got, expected)))
-    for sentence, formula in mistakes.items():
-        if all(_close(one, formula(*case)) for one, case in zip(got, cases, strict=True)):
-            return f"{sentence} {example}"
-    return example
 
 
 def _plain(answer):
@@ -145,7 +120,7 @@ def xavier_bound(candidate) -> str | None:
             f"it is {answer:.5g}."
         )
 
-    return _not_a_number(got) or _mistake(got, cases, _glorot, mistakes, say)
+    return _not_a_number(got) or explain(got, cases, _glorot, mistakes, say)
 
 
 # --- Exercise 2 -------------------------------------------------------------------------
@@ -214,7 +189,7 @@ def lenet_flat(candidate) -> str | None:
             f"it is {answer}."
         )
 
-    named = _not_a_number(got) or _mistake(got, cases, _flat, mistakes, say)
+    named = _not_a_number(got) or explain(got, cases, _flat, mistakes, say)
     whole = all(isinstance(answer, Integral) for answer in got)
     if named or whole:
         return named
@@ -287,13 +262,13 @@ def lenet_parameters(candidate) -> str | None:
     }
 
     def say(case, given, answer):
-        i = next(i for i in range(5) if not _close(given[i], answer[i]))
+        i = next(i for i in range(5) if not close(given[i], answer[i]))
         return (
             f"For in_channels={case[0]}, num_classes={case[1]}, flat={case[2]} layer {i + 1} "
             f"of 5 has {answer[i]:,} parameters; you gave {given[i]:,}."
         )
 
-    return _mistake(got, cases, _by_layer, mistakes, say)
+    return explain(got, cases, _by_layer, mistakes, say)
 
 
 # --- Exercise 4 -------------------------------------------------------------------------
@@ -332,7 +307,7 @@ def _answers(candidate, cases) -> list | None:
     except NotWrittenError:
         raise
     except Exception:
-        if isinstance(first, Real) and _close(first, _over_images(*cases[0])):
+        if isinstance(first, Real) and close(first, _over_images(*cases[0])):
             return None
         raise
 
@@ -398,4 +373,4 @@ def accuracy(candidate) -> str | None:
             batch = f"With the logits {tiny.tolist()} and the labels {case[1].tolist()}"
         return f"{batch} you gave {given:.4g}; it is {answer:.4g}."
 
-    return _not_a_number(got) or _mistake(got, cases, _right_share, mistakes, say)
+    return _not_a_number(got) or explain(got, cases, _right_share, mistakes, say)

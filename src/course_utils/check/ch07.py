@@ -5,38 +5,13 @@ ask for.
 """
 
 import math
-from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
 
-from course_utils.check.core import exercise
+from course_utils.check.core import exercise, explain
 
 __all__ = ["global_average", "loss_floor", "stack_of_threes", "vgg_parameters"]
-
-Mistakes = dict[str, Callable]
-
-
-def _close(a, b) -> bool:
-    """Whether two arrays or numbers have the same shape and nearly the same values."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-12)
-
-
-def _mistake(got, cases, right: Callable, mistakes: Mistakes, say: Callable) -> str | None:
-    """Return None, or the mistake whose formula gives all of `got`, and an example.
-
-    `say(case, given, answer)` is the example's sentence.
-    """
-    expected = [right(*case) for case in cases]
-    wrong = [i for i, pair in enumerate(zip(got, expected, strict=True)) if not _close(*pair)]
-    if not wrong:
-        return None
-    example = say(*(values[wrong[0]] for values in (cases, got, expected)))
-    for sentence, formula in mistakes.items():
-        if all(_close(one, formula(*case)) for one, case in zip(got, cases, strict=True)):
-            return f"{sentence} {example}"
-    return example
 
 
 def _not_a_number(got) -> str | None:
@@ -99,7 +74,7 @@ def stack_of_threes(candidate) -> str | None:
         return f"For {case[0]}x{case[0]} you gave {given} layers; it takes {answer}."
 
     first = [pair[0] for pair in got]
-    if named := _mistake(first, cases, lambda k, c: _threes(k, c)[0], layers, say_layers):
+    if named := explain(first, cases, lambda k, c: _threes(k, c)[0], layers, say_layers):
         return named
     weights = {
         "The layers are right. You count the weights of one layer; all of them count.": (
@@ -129,7 +104,7 @@ def stack_of_threes(candidate) -> str | None:
         )
 
     second = [pair[1] for pair in got]
-    named = _mistake(second, cases, lambda k, c: _threes(k, c)[1], weights, say_weights)
+    named = explain(second, cases, lambda k, c: _threes(k, c)[1], weights, say_weights)
     return named or _not_whole([n for pair in got for n in pair])
 
 
@@ -208,7 +183,7 @@ def vgg_parameters(candidate) -> str | None:
             f"it is {answer:,}."
         )
 
-    return _not_a_number(got) or _mistake(got, cases, _vgg, mistakes, say) or _not_whole(got)
+    return _not_a_number(got) or explain(got, cases, _vgg, mistakes, say) or _not_whole(got)
 
 
 # --- Exercise 3 -------------------------------------------------------------------------
@@ -276,7 +251,7 @@ def global_average(candidate) -> str | None:
             )
         return "The values differ from the mean of each map."
 
-    return _mistake(got, cases, _mean_of_maps, mistakes, say)
+    return explain(got, cases, _mean_of_maps, mistakes, say)
 
 
 # --- Exercise 4 -------------------------------------------------------------------------
@@ -340,4 +315,4 @@ def loss_floor(candidate) -> str | None:
             f"gave {given:.4g}; it is {answer:.4g}."
         )
 
-    return _not_a_number(got) or _mistake(got, cases, _floor, mistakes, say)
+    return _not_a_number(got) or explain(got, cases, _floor, mistakes, say)

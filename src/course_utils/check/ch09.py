@@ -10,22 +10,9 @@ from numbers import Integral
 
 import numpy as np
 
-from course_utils.check.core import exercise
+from course_utils.check.core import exercise, explain
 
 __all__ = ["fold", "map_sides", "stage_parameters"]
-
-
-def _mistake(got, cases, right: Callable, mistakes: dict, say: Callable) -> str | None:
-    """Return None, or the mistake whose formula gives all of `got`, and an example."""
-    expected = [right(*case) for case in cases]
-    wrong = [i for i, pair in enumerate(zip(got, expected, strict=True)) if not _same(*pair)]
-    if not wrong:
-        return None
-    example = say(*(values[wrong[0]] for values in (cases, got, expected)))
-    for sentence, formula in mistakes.items():
-        if all(_same(one, formula(*case)) for one, case in zip(got, cases, strict=True)):
-            return f"{sentence} {example}"
-    return example
 
 
 def _same(a, b) -> bool:
@@ -108,7 +95,7 @@ def map_sides(candidate) -> str | None:
     def say(case, given, answer):
         return f"For images of {case[0]} you gave {list(given)}; it is {answer}."
 
-    named = _mistake(got, cases, _sides, mistakes, say)
+    named = explain(got, cases, _sides, mistakes, say, same=_same)
     if named is None and any(_not_whole(side) for answer in got for side in answer):
         return "The values are right, but a side is a whole number. Divide with //."
     return named
@@ -205,7 +192,7 @@ def stage_parameters(candidate) -> str | None:
             f"you gave {given:,}; it is {answer:,}."
         )
 
-    return _mistake(got, cases, _stage, mistakes, say)
+    return explain(got, cases, _stage, mistakes, say, same=_same)
 
 
 # --- Exercise 3 -------------------------------------------------------------------------

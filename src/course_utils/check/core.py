@@ -4,6 +4,8 @@ import functools
 import textwrap
 from collections.abc import Callable
 
+import numpy as np
+
 
 class NotWrittenError(Exception):
     """The learner's function returned None: the stub is untouched."""
@@ -76,3 +78,27 @@ def raises(error_type: type[Exception], call: Callable, *args, **kwargs) -> bool
     except error_type:
         return True
     return False
+
+
+def close(a, b) -> bool:
+    """Whether two arrays or numbers have the same shape and nearly the same values."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-12)
+
+
+def explain(
+    got, cases, right: Callable, mistakes: dict[str, Callable], say: Callable, same=close
+) -> str | None:
+    """Return None, or the mistake whose formula gives all of `got`, and an example.
+
+    `say(case, given, answer)` is the example's sentence.
+    """
+    expected = [right(*case) for case in cases]
+    wrong = [i for i, pair in enumerate(zip(got, expected, strict=True)) if not same(*pair)]
+    if not wrong:
+        return None
+    example = say(*(values[wrong[0]] for values in (cases, got, expected)))
+    for sentence, formula in mistakes.items():
+        if all(same(one, formula(*case)) for one, case in zip(got, cases, strict=True)):
+            return f"{sentence} {example}"
+    return example
