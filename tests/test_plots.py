@@ -16,6 +16,7 @@ from course_utils import plots
 def quiet(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("a helper called show()"))
     with mpl.rc_context():
+        mpl.rcdefaults()  # another test of this process may have set a style
         yield
     plt.close("all")
 
