@@ -90,19 +90,28 @@ def in_place(maps):
     return maps.sum((2, 3))
 
 
-def vgg(bias=1, area=9, power=2, last=True, second=True, size=lambda n, b: n // 2 ** len(b)):
+def vgg(
+    conv_bias=1,
+    dense_bias=1,
+    area=9,
+    power=2,
+    colours=1,
+    last=True,
+    second=True,
+    size=lambda n, b: n // 2 ** len(b),
+):
     """A candidate with one of the usual slips."""
 
     def candidate(blocks, image_size, hidden):
-        total, c = 0, 1
+        total, c = 0, colours
         for n, out in blocks:
             for _ in range(n):
-                total += (area * c + bias) * out
+                total += (area * c + conv_bias) * out
                 c = out
         flat = c * size(image_size, blocks) ** power
-        total += (flat + bias) * hidden
-        total += (hidden + bias) * hidden if second else 0
-        return total + ((hidden + bias) * 10 if last else 0)
+        total += (flat + dense_bias) * hidden
+        total += (hidden + dense_bias) * hidden if second else 0
+        return total + ((hidden + dense_bias) * 10 if last else 0)
 
     return candidate
 
@@ -147,8 +156,14 @@ WRONG = [
     ("stack_of_threes", lambda k, c: (k // 2, k * k * c * c), "one large kernel"),
     ("stack_of_threes", lambda k, c: (k // 2, 9 * c), "you gave 576 weights"),
     ("stack_of_threes", lambda k, c: ((k - 1) / 2, (k - 1) / 2 * 9 * c**2), "whole number"),
-    ("stack_of_threes", lambda k, c: k // 2, "two numbers"),
-    ("vgg_parameters", vgg(bias=0), "biases out"),
+    ("stack_of_threes", lambda k, c: k // 2, "you gave one: 2"),
+    ("stack_of_threes", lambda k, c: (k // 2, c, 9), "you gave 3 of them: (2, 64, 9)"),
+    ("stack_of_threes", lambda k, c: "ab", "Each of the two answers is a number, you gave 'a'"),
+    ("stack_of_threes", lambda k, c: [k // 2 * 9 * c**2, k // 2], "exchanged"),
+    ("vgg_parameters", vgg(conv_bias=0, dense_bias=0), "the biases out"),
+    ("vgg_parameters", vgg(conv_bias=0), "only with `bias=True`"),
+    ("vgg_parameters", vgg(dense_bias=0), "biases of the dense layers"),
+    ("vgg_parameters", vgg(colours=3), "one channel, not 3"),
     ("vgg_parameters", vgg(area=3), "9 weights for each input channel"),
     ("vgg_parameters", vgg(area=1), "3x3 out"),
     ("vgg_parameters", vgg_one_convolution, "one convolution for each block"),
@@ -179,7 +194,12 @@ WRONG = [
     ("global_average", lambda m: m.reshape(len(m), -1), "flatten"),
     ("global_average", in_place, "changed the caller"),
     ("global_average", lambda m: m.sum((2, 3)) / m.shape[2], "height only, or by width"),
-    ("global_average", lambda m: np.median(m, (2, 3)), "differ from the mean"),
+    ("global_average", lambda m: np.median(m, (2, 3)), "For maps (2, 10, 5, 5) the values"),
+    (
+        "global_average",
+        lambda m: m.sum((2, 3)) / m.shape[2] ** 2,
+        "For maps (3, 4, 2, 6) the values differ from the mean",
+    ),
     ("loss_floor", lambda y, d, k: (1 - share(y, d)) * np.log(k), "living classes"),
     ("loss_floor", lambda y, d, k: len(d) / k * np.log(k), "equally frequent"),
     ("loss_floor", lambda y, d, k: np.log(k) if d else 0.0, "Average over all"),
@@ -188,6 +208,8 @@ WRONG = [
     ("loss_floor", lambda y, d, k: share(y, d), "share of the images"),
     ("loss_floor", lambda y, d, k: share(y, d) * np.log(max(len(d), 1)), "shared by all"),
     ("loss_floor", lambda y, d, k: share(y, d) * np.log(k - len(d)), "too little"),
+    ("loss_floor", lambda y, d, k: share(y, d) * np.log(10), "You write ln(10)"),
+    ("loss_floor", lambda y, d, k: -share(y, d) * np.log(k), "sign is wrong"),
     ("loss_floor", lambda y, d, k: share(y, d) * np.log2(k), "base 2"),
     ("loss_floor", lambda y, d, k: share(y, d) * np.log10(k), "base 10"),
     ("loss_floor", lambda y, d, k: 0.5, "12 of 40 images"),

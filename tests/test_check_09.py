@@ -61,17 +61,20 @@ def params(
     norm=2,
     bias=0,
     shortcut_norm=2,
+    shortcut_bias=None,
+    shortcut_kernel=1,
     needs=lambda i, o, s: s != 1 or i != o,
     projections=1,
     source=lambda i, o: o,
 ):
     def candidate(blocks, i, o, s):
+        beside = shortcut_norm + (bias if shortcut_bias is None else shortcut_bias)
         total = kernel * i * o + (blocks - 1) * kernel * source(i, o) * o
         total += blocks * (kernel * o * o + 2 * (norm + bias) * o)
         if needs(i, o, s):
-            total += i * o + (shortcut_norm + bias) * o
+            total += shortcut_kernel * i * o + beside * o
             if projections != 1:
-                total += (blocks - 1) * (o * o + (shortcut_norm + bias) * o)
+                total += (blocks - 1) * (o * o + beside * o)
         return total
 
     return candidate
@@ -138,6 +141,7 @@ WRONG = [
     ("map_sides", sides(strides=(4, 2, 2, 2, 2)), "Stage 1 has no stride"),
     ("map_sides", sides(strides=(2, 1, 2, 2, 2)), "stem halves twice"),
     ("map_sides", sides(strides=(2, 2, 1, 2, 2)), "leave the last stage out"),
+    ("map_sides", sides(strides=(2, 2, 2, 2, 2)), "the five halvings"),
     ("map_sides", sides(half=lambda n: n // 2), "round down"),
     ("map_sides", sides(half=lambda n: n / 2), "do not round"),
     ("map_sides", sides(half=lambda n: (n + 1) / 2), "Divide (n + 1)"),
@@ -156,12 +160,20 @@ WRONG = [
     ("stage_parameters", params(needs=lambda *shape: True), "only where stride or"),
     ("stage_parameters", params(needs=lambda i, o, s: i != o), "stride alone"),
     ("stage_parameters", params(needs=lambda i, o, s: s != 1), "Other channels need"),
-    ("stage_parameters", params(projections=2), "Only the first block"),
+    ("stage_parameters", params(projections=2), "Only the first block of a stage"),
+    (
+        "stage_parameters",
+        params(projections=2, needs=lambda *shape: True),
+        "and only where stride or channels change",
+    ),
+    ("stage_parameters", params(shortcut_kernel=9), "1x1, not 3x3"),
     ("stage_parameters", params(shortcut_norm=0), "projection has a batch norm"),
     ("stage_parameters", params(norm=0, shortcut_norm=0), "leave batch norm out"),
     ("stage_parameters", params(norm=1, shortcut_norm=1), "two numbers"),
+    ("stage_parameters", params(norm=1), "a batch norm of its own"),
     ("stage_parameters", params(norm=4, shortcut_norm=4), "buffers, not parameters"),
-    ("stage_parameters", params(bias=1), "have no bias"),
+    ("stage_parameters", params(bias=1), "Convolutions before batch norm have no bias"),
+    ("stage_parameters", params(bias=1, shortcut_bias=0), "The two 3x3 convolutions have no"),
     ("stage_parameters", params(bias=1, shortcut_norm=0), "the post's block"),
     ("stage_parameters", params(kernel=3), "9 weights"),
     ("stage_parameters", params(kernel=1), "3x3 out"),
@@ -181,7 +193,7 @@ WRONG = [
     ("stage_parameters", lambda *case: [1, 2], "Give one number"),
     ("stage_parameters", lambda *case: 525_568, "stride=1 you gave 525,568; it is 147,968"),
     ("fold", fold_inputs, "output channels, the first axis"),
-    ("fold", fold_last_axis, "could not be broadcast|operands|raised"),
+    ("fold", fold_last_axis, "needs three more axes"),
     ("fold", fold(scale=lambda g, v, e: g / (v + e)), "root of variance"),
     ("fold", fold(scale=lambda g, v, e: g / (np.sqrt(v) + e)), "inside the root"),
     ("fold", fold(scale=lambda g, v, e: g / np.sqrt(v)), "epsilon is missing"),
@@ -194,7 +206,9 @@ WRONG = [
     ("fold", fold(bias=lambda s, b, m: -m * s), "beta is missing"),
     ("fold", fold_in_place, "caller's arrays"),
     ("fold", fold_other_default, "default of 1e-5"),
-    ("fold", fold_fixed_epsilon, "should be"),
+    ("fold", fold_fixed_epsilon, "epsilon that is given"),
+    ("fold", lambda *layer: fold_by_broadcast(*layer)[::-1], "The order is weight, bias"),
+    ("fold", fold(bias=lambda s, b, m: b - 2 * m * s), "The first bias should be"),
     ("fold", lambda *layer, **more: layer[0], "two arrays"),
     ("fold", lambda w, g, b, m, v, e=0: (w[:1], b), "weight must have the shape (4, 4, 3, 3)"),
 ]

@@ -1,4 +1,4 @@
-"""Checkers of chapter 07: stacked 3x3 convolutions, VGG's count, pooling, a dead class.
+"""Checkers of chapter 07: pooling, stacked 3x3 convolutions, VGG's count, a dead class.
 
 Right answers are counted here, step by step, not taken from the formulas that the exercises
 ask for.
@@ -14,11 +14,11 @@ from course_utils.check.core import exercise, explain
 __all__ = ["global_average", "loss_floor", "stack_of_threes", "vgg_parameters"]
 
 
-def _not_a_number(got) -> str | None:
+def _not_a_number(got, expected="The answer is one number") -> str | None:
     """Name an answer that is no single number."""
     for answer in got:
         if isinstance(answer, bool | np.bool_) or not isinstance(answer, Real):
-            return f"The answer is one number, you gave {answer!r}."
+            return f"{expected}, you gave {answer!r}."
     return None
 
 
@@ -31,162 +31,6 @@ def _not_whole(got) -> str | None:
 
 
 # --- Exercise 1 -------------------------------------------------------------------------
-
-
-def _threes(kernel: int, channels: int) -> tuple[int, int]:
-    """Stack 3x3 convolutions until one output sees `kernel` pixels along an axis."""
-    field, layers = 1, 0
-    while field < kernel:
-        field, layers = field + 2, layers + 1
-    return layers, layers * 9 * channels**2
-
-
-@exercise
-def stack_of_threes(candidate) -> str | None:
-    """candidate(kernel, channels): how many 3x3 layers see as much, and their weights."""
-    cases = [(5, 64), (7, 3), (3, 16), (11, 1), (9, 2)]
-    got = [candidate(*case) for case in cases]
-    for answer in got:
-        if isinstance(answer, Real) or len(answer) != 2:
-            return f"Return two numbers, layers and weights; you gave {answer!r}."
-    if named := _not_a_number([n for pair in got for n in pair]):
-        return named
-    layers = {
-        "Two layers see 5 pixels, not 6: each further layer adds 2, one on each side.": (
-            lambda k, c: k // 3
-        ),
-        "Each further layer adds 2 pixels, not 1: one on each side.": lambda k, c: k - 2,
-        "A layer adds 2 pixels along the axis, one on each side: halve it.": (
-            lambda k, c: k - 1
-        ),
-        "The first layer starts from one pixel: its own 3 count too.": (
-            lambda k, c: (k - 3) // 2
-        ),
-        "That is one layer too many: the first sees 3 pixels at once.": (
-            lambda k, c: (k + 1) // 2
-        ),
-        "You compare areas. What counts is the width of the field along one axis.": (
-            lambda k, c: round(k * k / 9)
-        ),
-    }
-
-    def say_layers(case, given, answer):
-        return f"For {case[0]}x{case[0]} you gave {given} layers; it takes {answer}."
-
-    first = [pair[0] for pair in got]
-    if named := explain(first, cases, lambda k, c: _threes(k, c)[0], layers, say_layers):
-        return named
-    weights = {
-        "The layers are right. You count the weights of one layer; all of them count.": (
-            lambda k, c: 9 * c * c
-        ),
-        "The layers are right. Each output channel reads all input channels: channels twice.": (
-            lambda k, c: _threes(k, c)[1] / c
-        ),
-        "The layers are right. The channels are missing: inputs times outputs.": (
-            lambda k, c: 9 * _threes(k, c)[0]
-        ),
-        "The layers are right. You count biases; the exercise leaves them out.": (
-            lambda k, c: _threes(k, c)[0] * (9 * c * c + c)
-        ),
-        "The layers are right. A 3x3 kernel has 9 weights, not 3.": (
-            lambda k, c: _threes(k, c)[1] / 3
-        ),
-        "The layers are right. Those are the weights of the one large kernel.": (
-            lambda k, c: k * k * c * c
-        ),
-    }
-
-    def say_weights(case, given, answer):
-        return (
-            f"For {case[0]}x{case[0]} and {case[1]} channels you gave {given} weights; "
-            f"it is {answer}."
-        )
-
-    second = [pair[1] for pair in got]
-    named = explain(second, cases, lambda k, c: _threes(k, c)[1], weights, say_weights)
-    return named or _not_whole([n for pair in got for n in pair])
-
-
-# --- Exercise 2 -------------------------------------------------------------------------
-
-
-def _halved(size: int, poolings: int) -> int:
-    """Count the 2x2 windows along an axis, pooling after pooling."""
-    for _ in range(poolings):
-        size = len(range(0, size - 1, 2))
-    return size
-
-
-def _vgg(blocks, image_size, hidden, *, bias=1, classes=10, kernel=9, **other) -> int:
-    """Count VGG's weights and biases, layer by layer. `other` makes a typical mistake."""
-    total, channels = 0, 1
-    for convs, out in blocks:
-        for i in range(other.get("convs", convs)):
-            inputs = channels if i == 0 or other.get("same_inputs") else out
-            total += (inputs * kernel + bias) * out
-        channels = out
-    if other.get("convs_only"):
-        return total
-    side = other.get("side", _halved)(image_size, other.get("poolings", len(blocks)))
-    flat = channels * side ** other.get("power", 2)
-    layers = [(flat, hidden), (hidden, hidden), (hidden, classes)]
-    dense = sum((n + bias) * m for n, m in layers[: other.get("dense", 3)])
-    return dense if other.get("dense_only") else total + dense
-
-
-@exercise
-def vgg_parameters(candidate) -> str | None:
-    """candidate(blocks, image_size, hidden): VGG's parameters for grey images, 10 classes."""
-    narrow = ((1, 16), (1, 32), (2, 64), (2, 128), (2, 128))
-    cases = [
-        (narrow, 224, 4096),
-        (narrow, 32, 256),
-        (((1, 8), (2, 16)), 31, 20),
-        (((2, 4), (3, 6), (1, 12)), 47, 7),
-    ]
-    got = [candidate(*case) for case in cases]
-
-    def counted(**other):
-        return lambda *case: _vgg(*case, **other)
-
-    mistakes = {
-        "You leave the biases out: one for each output channel or feature.": counted(bias=0),
-        "A 3x3 kernel has 9 weights for each input channel, not 3.": counted(kernel=3),
-        "You leave the kernels' 3x3 out.": counted(kernel=1),
-        "You count one convolution for each block.": counted(convs=1),
-        "Only a block's first convolution reads the previous block's channels; the others "
-        "read the block's own.": counted(same_inputs=True),
-        "The first dense layer reads side times side numbers of each map.": counted(power=1),
-        "The first dense layer reads all pixels of the last maps, not the channels alone.": (
-            counted(power=0)
-        ),
-        "You do not round down: a pooling window that sticks out is dropped.": (
-            counted(side=lambda n, p: n / 2**p)
-        ),
-        "You round up: a pooling window that sticks out is dropped.": (
-            counted(side=lambda n, p: math.ceil(n / 2**p))
-        ),
-        "You leave the poolings out: each block halves the side.": counted(poolings=0),
-        "You halve the side five times. Each block has one pooling.": counted(poolings=5),
-        "The last dense layer, to the classes, is missing.": counted(dense=2),
-        "The second hidden layer is missing: there are two.": lambda b, n, h: (
-            _vgg(b, n, h) - (h + 1) * h
-        ),
-        "Those are the convolutions alone. Add the dense layers.": counted(convs_only=True),
-        "Those are the dense layers alone. Add the convolutions.": counted(dense_only=True),
-    }
-
-    def say(case, given, answer):
-        return (
-            f"For {case[0]}, images of {case[1]} and hidden={case[2]} you gave {given:,}; "
-            f"it is {answer:,}."
-        )
-
-    return _not_a_number(got) or explain(got, cases, _vgg, mistakes, say) or _not_whole(got)
-
-
-# --- Exercise 3 -------------------------------------------------------------------------
 
 
 def _mean_of_maps(maps):
@@ -249,9 +93,177 @@ def global_average(candidate) -> str | None:
                 f"For maps {case[0].shape} you gave the shape {given.shape}; "
                 f"it is {answer.shape}."
             )
-        return "The values differ from the mean of each map."
+        return f"For maps {case[0].shape} the values differ from the mean of each map."
 
     return explain(got, cases, _mean_of_maps, mistakes, say)
+
+
+# --- Exercise 2 -------------------------------------------------------------------------
+
+
+def _threes(kernel: int, channels: int) -> tuple[int, int]:
+    """Stack 3x3 convolutions until one output sees `kernel` pixels along an axis."""
+    field, layers = 1, 0
+    while field < kernel:
+        field, layers = field + 2, layers + 1
+    return layers, layers * 9 * channels**2
+
+
+@exercise
+def stack_of_threes(candidate) -> str | None:
+    """candidate(kernel, channels): how many 3x3 layers see as much, and their weights."""
+    cases = [(5, 64), (7, 3), (3, 16), (11, 1), (9, 2)]
+    got = [candidate(*case) for case in cases]
+    for answer in got:
+        if isinstance(answer, Real) or len(answer) != 2:
+            count = "one" if isinstance(answer, Real) else f"{len(answer)} of them"
+            return f"Return two numbers, layers and weights; you gave {count}: {answer!r}."
+    numbers = [n for pair in got for n in pair]
+    if named := _not_a_number(numbers, "Each of the two answers is a number"):
+        return named
+    if all(tuple(pair)[::-1] == _threes(*case) for pair, case in zip(got, cases, strict=True)):
+        return "The two numbers are exchanged: the layers come first."
+    layers = {
+        "Two layers see 5 pixels, not 6: each further layer adds 2, one on each side.": (
+            lambda k, c: k // 3
+        ),
+        "Each further layer adds 2 pixels, not 1: one on each side.": lambda k, c: k - 2,
+        "A layer adds 2 pixels along the axis, one on each side: halve it.": (
+            lambda k, c: k - 1
+        ),
+        "The first layer starts from one pixel: its own 3 count too.": (
+            lambda k, c: (k - 3) // 2
+        ),
+        "That is one layer too many: the first sees 3 pixels at once.": (
+            lambda k, c: (k + 1) // 2
+        ),
+        "You compare areas. What counts is the width of the field along one axis.": (
+            lambda k, c: round(k * k / 9)
+        ),
+    }
+
+    def say_layers(case, given, answer):
+        return f"For {case[0]}x{case[0]} you gave {given} layers; it takes {answer}."
+
+    first = [pair[0] for pair in got]
+    if named := explain(first, cases, lambda k, c: _threes(k, c)[0], layers, say_layers):
+        return named
+    weights = {
+        "The layers are right. You count the weights of one layer; all of them count.": (
+            lambda k, c: 9 * c * c
+        ),
+        "The layers are right. Each output channel reads all input channels: channels twice.": (
+            lambda k, c: _threes(k, c)[1] / c
+        ),
+        "The layers are right. The channels are missing: inputs times outputs.": (
+            lambda k, c: 9 * _threes(k, c)[0]
+        ),
+        "The layers are right. You count biases; the exercise leaves them out.": (
+            lambda k, c: _threes(k, c)[0] * (9 * c * c + c)
+        ),
+        "The layers are right. A 3x3 kernel has 9 weights, not 3.": (
+            lambda k, c: _threes(k, c)[1] / 3
+        ),
+        "The layers are right. Those are the weights of the one large kernel.": (
+            lambda k, c: k * k * c * c
+        ),
+    }
+
+    def say_weights(case, given, answer):
+        return (
+            f"For {case[0]}x{case[0]} and {case[1]} channels you gave {given} weights; "
+            f"it is {answer}."
+        )
+
+    second = [pair[1] for pair in got]
+    named = explain(second, cases, lambda k, c: _threes(k, c)[1], weights, say_weights)
+    return named or _not_whole(numbers)
+
+
+# --- Exercise 3 -------------------------------------------------------------------------
+
+
+def _halved(size: int, poolings: int) -> int:
+    """Count the 2x2 windows along an axis, pooling after pooling."""
+    for _ in range(poolings):
+        size = len(range(0, size - 1, 2))
+    return size
+
+
+def _vgg(
+    blocks, image_size, hidden, *, conv_bias=1, dense_bias=1, kernel=9, colours=1, **other
+) -> int:
+    """Count VGG's weights and biases, layer by layer. `other` makes a typical mistake."""
+    total, channels = 0, colours
+    for convs, out in blocks:
+        for i in range(other.get("convs", convs)):
+            inputs = channels if i == 0 or other.get("same_inputs") else out
+            total += (inputs * kernel + conv_bias) * out
+        channels = out
+    if other.get("convs_only"):
+        return total
+    side = other.get("side", _halved)(image_size, other.get("poolings", len(blocks)))
+    flat = channels * side ** other.get("power", 2)
+    layers = [(flat, hidden), (hidden, hidden), (hidden, 10)]
+    dense = sum((n + dense_bias) * m for n, m in layers[: other.get("dense", 3)])
+    return dense if other.get("dense_only") else total + dense
+
+
+@exercise
+def vgg_parameters(candidate) -> str | None:
+    """candidate(blocks, image_size, hidden): VGG's parameters for grey images, 10 classes."""
+    narrow = ((1, 16), (1, 32), (2, 64), (2, 128), (2, 128))
+    cases = [
+        (narrow, 224, 4096),
+        (narrow, 32, 256),
+        (((1, 8), (2, 16)), 31, 20),
+        (((2, 4), (3, 6), (1, 12)), 47, 7),
+    ]
+    got = [candidate(*case) for case in cases]
+
+    def counted(**other):
+        return lambda *case: _vgg(*case, **other)
+
+    mistakes = {
+        "You leave the biases out: one for each output channel or feature.": (
+            counted(conv_bias=0, dense_bias=0)
+        ),
+        "You leave the biases of the convolutions out. `conv_params` counts them only with "
+        "`bias=True`.": counted(conv_bias=0),
+        "You leave the biases of the dense layers out.": counted(dense_bias=0),
+        "Grey images have one channel, not 3.": counted(colours=3),
+        "A 3x3 kernel has 9 weights for each input channel, not 3.": counted(kernel=3),
+        "You leave the kernels' 3x3 out.": counted(kernel=1),
+        "You count one convolution for each block.": counted(convs=1),
+        "Only a block's first convolution reads the previous block's channels; the others "
+        "read the block's own.": counted(same_inputs=True),
+        "The first dense layer reads side times side numbers of each map.": counted(power=1),
+        "The first dense layer reads all pixels of the last maps, not the channels alone.": (
+            counted(power=0)
+        ),
+        "You do not round down: a pooling window that sticks out is dropped.": (
+            counted(side=lambda n, p: n / 2**p)
+        ),
+        "You round up: a pooling window that sticks out is dropped.": (
+            counted(side=lambda n, p: math.ceil(n / 2**p))
+        ),
+        "You leave the poolings out: each block halves the side.": counted(poolings=0),
+        "You halve the side five times. Each block has one pooling.": counted(poolings=5),
+        "The last dense layer, to the classes, is missing.": counted(dense=2),
+        "The second hidden layer is missing: there are two.": lambda b, n, h: (
+            _vgg(b, n, h) - (h + 1) * h
+        ),
+        "Those are the convolutions alone. Add the dense layers.": counted(convs_only=True),
+        "Those are the dense layers alone. Add the convolutions.": counted(dense_only=True),
+    }
+
+    def say(case, given, answer):
+        return (
+            f"For {case[0]}, images of {case[1]} and hidden={case[2]} you gave {given:,}; "
+            f"it is {answer:,}."
+        )
+
+    return _not_a_number(got) or explain(got, cases, _vgg, mistakes, say) or _not_whole(got)
 
 
 # --- Exercise 4 -------------------------------------------------------------------------
@@ -299,6 +311,12 @@ def loss_floor(candidate) -> str | None:
         ),
         "ln of the living classes is too little: the dead one has a share of its own.": (
             lambda y, d, k: share(y, d) * math.log(k - len(d))
+        ),
+        "You write ln(10). There are `num_classes` classes.": lambda y, d, k: (
+            share(y, d) * math.log(10)
+        ),
+        "The sign is wrong: a cross-entropy is never negative.": lambda y, d, k: (
+            -share(y, d) * math.log(k)
         ),
         "Cross-entropy takes the natural logarithm, not base 2.": lambda y, d, k: (
             share(y, d) * math.log2(k)

@@ -71,6 +71,9 @@ def map_sides(candidate) -> str | None:
         "The stem halves twice: its convolution has stride 2, and so has its pooling.": (
             _without_pooling
         ),
+        "Those are the five halvings. The stem has two of them, and stage 1 has none.": (
+            partial(_halvings, count=5)
+        ),
         "You list the convolution of the stem and leave the last stage out.": (
             lambda n: [_half(n), *_sides(n)[:-1]]
         ),
@@ -111,21 +114,24 @@ def _stage(
     stride,
     *,
     kernel=9,
-    bias=0,
-    norm=2,
+    each=2,
     project=lambda inside, out, stride: stride != 1 or inside != out,
-    projection_norm=2,
+    projection_kernel=1,
+    projection_each=2,
     everywhere=False,
     channels=None,
 ) -> int:
-    """Count a stage, layer by layer; the options make the mistakes of learners."""
+    """Count a stage, layer by layer; the options make the mistakes of learners.
+
+    `each` numbers stand beside the kernels for each output channel: gamma, beta, a bias.
+    """
     total = 0
     for i in range(blocks):
         first = inside if i == 0 or channels == "inside" else out
         for source in (first, out):
-            total += kernel * source * out + (bias + norm) * out
+            total += kernel * source * out + each * out
         if (i == 0 or everywhere) and project(inside, out, stride):
-            total += first * out + (bias + projection_norm) * out
+            total += projection_kernel * first * out + projection_each * out
     return total
 
 
@@ -157,21 +163,33 @@ def stage_parameters(candidate) -> str | None:
             partial(_stage, project=lambda i, o, s: s != 1)
         ),
         "Only the first block of a stage has a projection.": partial(_stage, everywhere=True),
+        "Only the first block has a projection, and only where stride or channels change.": (
+            partial(_stage, everywhere=True, project=always)
+        ),
+        "The projection is 1x1, not 3x3.": partial(_stage, projection_kernel=9),
         "The projection has a batch norm too: gamma and beta.": (
-            partial(_stage, projection_norm=0)
+            partial(_stage, projection_each=0)
         ),
         "You leave batch norm out: gamma and beta for each output channel.": (
-            partial(_stage, norm=0, projection_norm=0)
+            partial(_stage, each=0, projection_each=0)
         ),
         "Batch norm trains two numbers for each channel, gamma and beta.": (
-            partial(_stage, norm=1, projection_norm=1)
+            partial(_stage, each=1, projection_each=1)
+        ),
+        "Each of the two 3x3 convolutions has a batch norm of its own.": (
+            partial(_stage, each=1)
         ),
         "Moving mean and variance are buffers, not parameters.": (
-            partial(_stage, norm=4, projection_norm=4)
+            partial(_stage, each=4, projection_each=4)
         ),
-        "Convolutions before batch norm have no bias here.": partial(_stage, bias=1),
+        "Convolutions before batch norm have no bias here.": (
+            partial(_stage, each=3, projection_each=3)
+        ),
+        "The two 3x3 convolutions have no bias, as batch norm follows them.": (
+            partial(_stage, each=3)
+        ),
         "That is the post's block: biases, and no batch norm on the projection.": (
-            partial(_stage, bias=1, projection_norm=0)
+            partial(_stage, each=3, projection_each=1)
         ),
         "A 3x3 kernel has 9 weights for each pair of channels, not 3.": (
             partial(_stage, kernel=3)
@@ -240,6 +258,9 @@ def _on_inputs(weight, gamma, beta, mean, variance, epsilon=1e-5):
 
 
 _FOLDS = {
+    "Use the epsilon that is given, not 1e-5.": _by(
+        lambda g, v, e: g / np.sqrt(v + 1e-5), _right_bias
+    ),
     "gamma scales output channels, the first axis of weight, not the second.": _on_inputs,
     "The standard deviation is the root of variance + epsilon.": _by(
         lambda g, v, e: g / (v + e), _right_bias
@@ -278,7 +299,15 @@ def fold(candidate) -> str | None:
     ]
     before = [[np.copy(value) for value in case] for case in cases]
     # The first case has as many inputs as outputs, so that no wrong axis can raise.
-    got = [candidate(*case) for case in cases[:1]]
+    try:
+        got = [candidate(*case) for case in cases[:1]]
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
+        return (
+            f"{error}. A scale for each output channel needs three more axes to multiply "
+            "weight: scale[:, None, None, None]."
+        )
     if not isinstance(got[0], tuple | list) or len(got[0]) != 2:
         return "Return two arrays, weight and bias."
     problem = _fold_mistake(got, cases[:1])
@@ -307,6 +336,8 @@ def _fold_mistake(got, cases) -> str | None:
         return None
     (weight, bias), case = wrong[0]
     expected = _folded(*case)
+    if _same_pair((bias, weight), expected):
+        return "The order is weight, bias."
     for what, given, right in zip(("weight", "bias"), (weight, bias), expected, strict=True):
         if np.shape(given) != right.shape:
             return f"{what} must have the shape {right.shape}, yours has {np.shape(given)}."

@@ -8,7 +8,8 @@ from torch import nn
 from course_utils.conv_arithmetic import smallest_input
 from course_utils.pt.lenet import xavier
 
-# (kernel, stride, padding) of all that changes the size, first to last.
+# (kernel, stride, padding) of the blocks' first convolutions and the poolings, in order.
+# The 1x1 convolutions never change the size.
 NIN_SIZES = ((11, 4, 0), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 2, 0), (3, 1, 1))
 
 

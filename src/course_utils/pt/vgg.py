@@ -39,8 +39,9 @@ class VGG(nn.Module):
         hidden=4096,
     ):
         super().__init__()
+        # Block i reads widths[i] channels.
         widths = [in_channels, *(channels for _, channels in blocks)]
-        poolings = [(2, 2, 0)] * len(blocks)
+        poolings = [(2, 2, 0)] * len(blocks)  # (kernel, stride, padding) of each
         flat = flat_features(image_size, poolings, widths[-1])
         self.net = nn.Sequential(
             *(vgg_block(widths[i], out, convs) for i, (convs, out) in enumerate(blocks)),

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import zipfile
 from pathlib import Path
 
 import torch
@@ -42,7 +41,7 @@ def read_tensors(path):
             f"{path} is no file of plain weights: it is damaged, or holds Python objects, "
             "which are never loaded. Save model.state_dict(), not the model."
         ) from None
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # which one depends on the damaged place
         raise WeightsError(
             f"{path} cannot be read as a weight file: it is damaged or cut short "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
@@ -63,7 +62,9 @@ def misfits(expected, found) -> list[str]:
         "mis-shaped": shapes,
     }
     return [
-        f"{len(names)} {kind}: " + ", ".join(names[:SHOWN]) + (", ..." * (len(names) > SHOWN))
+        f"{len(names)} {kind}: "
+        + ", ".join(names[:SHOWN])
+        + (" and others" * (len(names) > SHOWN))
         for kind, names in kinds.items()
         if names
     ]
