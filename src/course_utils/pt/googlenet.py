@@ -1,12 +1,11 @@
 """GoogLeNet. Images are `[N, C, H, W]`.
 
 [1] Szegedy and others: Going Deeper with Convolutions, 2014, figure 2b and table 1. Its
-    auxiliary classifiers, local response normalisation and dropout are left out.
+    auxiliary classifiers, local response normalization and dropout are left out.
 """
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from course_utils.pt.lenet import xavier
 
@@ -25,6 +24,14 @@ INCEPTIONS = (
 )
 
 
+def conv(in_channels, out_channels, kernel, stride=1, norm=None):
+    """Return a convolution padded by half its kernel, the norm if there is one, and a ReLU."""
+    layer = nn.Conv2d(
+        in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=norm is None
+    )
+    return nn.Sequential(layer, *([norm(out_channels)] if norm else []), nn.ReLU())
+
+
 class Inception(nn.Module):
     """Four paths side by side, joined along the channels ([1], figure 2b).
 
@@ -32,29 +39,28 @@ class Inception(nn.Module):
     `path2` and `path3` are (channels of the 1x1 reduction, output channels).
     """
 
-    def __init__(self, in_channels, path1, path2, path3, path4):
+    def __init__(self, in_channels, path1, path2, path3, path4, norm=None):
         super().__init__()
-        self.path1 = nn.Conv2d(in_channels, path1, 1)
-        self.path2_reduce = nn.Conv2d(in_channels, path2[0], 1)
-        self.path2 = nn.Conv2d(path2[0], path2[1], 3, padding=1)
-        self.path3_reduce = nn.Conv2d(in_channels, path3[0], 1)
-        self.path3 = nn.Conv2d(path3[0], path3[1], 5, padding=2)
-        self.path4_pool = nn.MaxPool2d(3, stride=1, padding=1)
-        self.path4 = nn.Conv2d(in_channels, path4, 1)
+        self.path1 = conv(in_channels, path1, 1, norm=norm)
+        self.path2 = nn.Sequential(
+            conv(in_channels, path2[0], 1, norm=norm), conv(*path2, 3, norm=norm)
+        )
+        self.path3 = nn.Sequential(
+            conv(in_channels, path3[0], 1, norm=norm), conv(*path3, 5, norm=norm)
+        )
+        self.path4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), conv(in_channels, path4, 1, norm=norm)
+        )
 
     def forward(self, x):
-        path1 = F.relu(self.path1(x))
-        path2 = F.relu(self.path2(F.relu(self.path2_reduce(x))))
-        path3 = F.relu(self.path3(F.relu(self.path3_reduce(x))))
-        path4 = F.relu(self.path4(self.path4_pool(x)))
-        return torch.cat([path1, path2, path3, path4], dim=1)
+        return torch.cat([self.path1(x), self.path2(x), self.path3(x), self.path4(x)], dim=1)
 
 
-def inception_stage(in_channels, blocks):
+def inception_stage(in_channels, blocks, norm=None):
     """Return the inception blocks of one stage, and how many channels leave it."""
     layers = []
     for path1, path2, path3, path4 in blocks:
-        layers.append(Inception(in_channels, path1, path2, path3, path4))
+        layers.append(Inception(in_channels, path1, path2, path3, path4, norm))
         in_channels = path1 + path2[1] + path3[1] + path4
     return nn.Sequential(*layers), in_channels
 
@@ -67,22 +73,23 @@ def halve():
 class GoogLeNet(nn.Module):
     """Two stages of convolutions and three of inception blocks, then one dense layer.
 
-    Maps `[N, in_channels, H, W]` to logits.
+    Maps `[N, in_channels, H, W]` to logits. `stem` and `inceptions` are the channels. The
+    default is the old post's network: biases, Xavier's weights, no normalization. It may
+    take long to begin to learn; `norm`, such as nn.BatchNorm2d, is called with the channels
+    and stands behind each convolution, which then has no bias.
     """
 
-    def __init__(self, num_classes=10, in_channels=1):
+    def __init__(
+        self, num_classes=10, in_channels=1, inceptions=INCEPTIONS, stem=(64, 192), norm=None
+    ):
         super().__init__()
-        self.stage1 = nn.Sequential(
-            nn.Conv2d(in_channels, 64, 7, stride=2, padding=3), nn.ReLU(), halve()
-        )
+        self.stage1 = nn.Sequential(conv(in_channels, stem[0], 7, 2, norm), halve())
         self.stage2 = nn.Sequential(
-            *(nn.Conv2d(64, 64, 1), nn.ReLU()),
-            *(nn.Conv2d(64, 192, 3, padding=1), nn.ReLU()),
-            halve(),
+            conv(stem[0], stem[0], 1, norm=norm), conv(*stem, 3, norm=norm), halve()
         )
-        self.stage3, channels = inception_stage(192, INCEPTIONS[0])
-        self.stage4, channels = inception_stage(channels, INCEPTIONS[1])
-        self.stage5, channels = inception_stage(channels, INCEPTIONS[2])
+        self.stage3, channels = inception_stage(stem[1], inceptions[0], norm)
+        self.stage4, channels = inception_stage(channels, inceptions[1], norm)
+        self.stage5, channels = inception_stage(channels, inceptions[2], norm)
         self.stage3.append(halve())
         self.stage4.append(halve())
         self.stage5.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
