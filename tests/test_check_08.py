@@ -101,6 +101,16 @@ def reorder_outputs(weight, channels, order):
     return reorder_by_split(weight.swapaxes(0, 1), channels, order).swapaxes(0, 1)
 
 
+def reorder_outputs_anyhow(weight, channels, order):
+    parts = np.split(weight, np.cumsum(channels)[:-1], axis=0)
+    return np.concatenate([parts[path] for path in order], axis=0)
+
+
+def reorder_cut_at_widths(weight, channels, order):
+    parts = np.split(weight, channels, axis=1)
+    return np.concatenate([parts[path] for path in order], axis=1)
+
+
 def reorder_in_place(weight, channels, order):
     weight[:] = reorder_by_split(weight, channels, order)
     return weight
@@ -126,7 +136,22 @@ WRONG = [
         lambda c, p1, p2, p3, p4: (c + 1) * (p1 + p2[0] + p3[0] + p4),
         "1x1 convolutions alone",
     ),
-    ("inception_parameters", lambda *block: float(parameters_by_formula(*block)), "whole"),
+    (
+        "inception_parameters",
+        lambda c, p1, p2, p3, p4: parameters_by_formula(c, p1, p2[::-1], p3[::-1], p4),
+        "first number of a pair",
+    ),
+    (
+        "inception_parameters",
+        lambda *block: parameters_by_formula(*block) + 8 * block[0] * block[4],
+        "pooling has no weights",
+    ),
+    ("inception_parameters", lambda *block: float(parameters_by_formula(*block)), "int(...)"),
+    (
+        "inception_parameters",
+        lambda *block: np.array([parameters_by_formula(*block)]),
+        ".item()",
+    ),
     ("inception_parameters", lambda *block: (1, 2), "one number"),
     ("inception_parameters", lambda *block: 163_696, "it is"),
     ("inception_parameters", lambda c, p1, p2, p3, p4: c + p2, "raised TypeError"),
@@ -160,12 +185,20 @@ WRONG = [
     (
         "largest_reduction",
         lambda c, o, k, s: s * k * k * c * o / (c + k * k * o),
-        "you gave",
+        "whole: round down",
     ),
+    (
+        "largest_reduction",
+        lambda c, o, k, s: (s * k * k * c * o) // (c + k * k * o),
+        "Put int(...) around it",
+    ),
+    ("largest_reduction", lambda *case: max(1, reduction_by_floor(*case)), "it is 0"),
     ("largest_reduction", lambda *case: "36", "one number"),
     ("reorder_inputs", reorder_inverse, "undo the order"),
     ("reorder_inputs", lambda w, c, o: w, "unchanged"),
     ("reorder_inputs", reorder_outputs, "output channels"),
+    ("reorder_inputs", reorder_outputs_anyhow, "output channels"),
+    ("reorder_inputs", reorder_cut_at_widths, "running sums"),
     ("reorder_inputs", reorder_equal_parts, "equal parts"),
     ("reorder_inputs", lambda w, c, o: w[:, o], "one channel for each path"),
     ("reorder_inputs", lambda w, c, o: w[:, ::-1], "all the channels round"),

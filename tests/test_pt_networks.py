@@ -250,6 +250,39 @@ def test_network_equals_the_paper(build, by_list, shape):
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+def googlenet_normed(weights, x):
+    """Convolution, batch norm, ReLU in that order, by the names of the weights."""
+
+    def conv(name, x, stride=1):
+        weight = weights[f"{name}.0.weight"]
+        x = F.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
+        return batch_norm(x, weights, f"{name}.1").relu()
+
+    x = F.max_pool2d(conv("stage1.0", x, 2), 3, 2, 1)
+    x = F.max_pool2d(conv("stage2.1", conv("stage2.0", x)), 3, 2, 1)
+    for stage, blocks in ((3, 2), (4, 5), (5, 2)):
+        for name in (f"stage{stage}.{i}" for i in range(blocks)):
+            paths = [conv(f"{name}.path1", x)]
+            paths += [conv(f"{name}.path{i}.1", conv(f"{name}.path{i}.0", x)) for i in (2, 3)]
+            paths.append(conv(f"{name}.path4.1", F.max_pool2d(x, 3, 1, 1)))
+            x = torch.cat(paths, dim=1)
+        if stage < 5:
+            x = F.max_pool2d(x, 3, 2, 1)
+    return x.mean((2, 3)) @ weights["fc.weight"].T + weights["fc.bias"]
+
+
+def test_googlenet_with_batch_norm_has_it_behind_each_convolution_and_no_bias():
+    model = randomise(pt.GoogLeNet(norm=nn.BatchNorm2d)).double()
+    assert count(model) == 5_984_810
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 57
+    assert all(m.bias is None for m in model.modules() if isinstance(m, nn.Conv2d))
+    x = torch.randn(2, 1, 64, 49, generator=torch.Generator().manual_seed(2)).double()
+    with torch.no_grad():
+        found, expected = model(x), googlenet_normed(model.state_dict(), x)
+    assert (expected[0] - expected[1]).abs().max() > 1e-5  # the images arrive
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_inception_table_gives_the_channels_of_the_paper():
     out = [[p1 + p2[1] + p3[1] + p4 for p1, p2, p3, p4 in stage] for stage in INCEPTIONS]
     assert out == [[256, 480], [512, 512, 512, 528, 832], [832, 1024]]

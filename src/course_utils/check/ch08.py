@@ -17,9 +17,10 @@ def _not_a_count(got) -> str | None:
     """Name an answer that is no whole number."""
     for answer in got:
         if isinstance(answer, bool | np.bool_) or not isinstance(answer, Real):
-            return f"The answer is one number, you gave {answer!r}."
+            hint = " Take it out with .item()." if hasattr(answer, "item") else ""
+            return f"The answer is one number, you gave {answer!r}.{hint}"
         if not isinstance(answer, Integral):
-            return f"A count is a whole number, you gave {answer!r}. Divide with //."
+            return f"A count is a whole number, you gave {answer!r}. Put int(...) around it."
     return None
 
 
@@ -91,6 +92,12 @@ def inception_parameters(candidate) -> str | None:
         "The 3x3 and the 5x5 read the channels of their reductions, not the block's input.": (
             _all_from_input
         ),
+        "The first number of a pair is the reduction, the second the path's output.": (
+            lambda c, p1, p2, p3, p4: _block(c, p1, p2[::-1], p3[::-1], p4)
+        ),
+        "The pooling has no weights; the convolution behind it is 1x1.": lambda *case: (
+            _block(*case) + 8 * case[0] * case[4]
+        ),
     }
 
     def say(case, given, answer):
@@ -124,6 +131,7 @@ def largest_reduction(candidate) -> str | None:
         (480, 48, 5, 0.25),
         (100, 7, 5, 0.1),
         (256, 256, 1, 0.75),
+        (8, 1, 3, 0.05),  # not even one
     ]
     got = [candidate(*case) for case in cases]
 
@@ -144,6 +152,7 @@ def largest_reduction(candidate) -> str | None:
         "The reduction is 1x1; the other convolution and the direct one have the kernel.": (
             lambda i, o, k, s: int(s * i * o / (i + o))
         ),
+        "Reduced channels are whole: round down.": ratio,
         "`share` is what may be left, not what is to be saved.": lambda i, o, k, s: int(
             ratio(i, o, k, 1 - s)
         ),
@@ -193,10 +202,21 @@ def _equal_parts(weight, channels, order):
 
 
 def _outputs(weight, channels, order):
+    """Cut and join along the outputs instead."""
+    parts = np.split(weight, np.cumsum(channels)[:-1], axis=0)
+    return np.concatenate([parts[path] for path in order], axis=0)
+
+
+def _outputs_where_possible(weight, channels, order):
     """Reorder the outputs instead, where there are as many."""
-    if weight.shape[0] != sum(channels):
-        return weight
-    return np.swapaxes(_reordered(np.swapaxes(weight, 0, 1), channels, order), 0, 1)
+    fits = weight.shape[0] == sum(channels)
+    return _outputs(weight, channels, order) if fits else weight
+
+
+def _cut_at_widths(weight, channels, order):
+    """Give the widths where np.split wants the places."""
+    parts = np.split(weight, channels, axis=1)
+    return np.concatenate([parts[path] for path in order], axis=1)
 
 
 def _single(weight, channels, order):
@@ -225,6 +245,10 @@ def reorder_inputs(candidate) -> str | None:
         ),
         "That is the weight unchanged.": lambda w, c, o: w,
         "You reorder the output channels. The paths are the inputs: axis 1.": _outputs,
+        "You reorder the output channels, not the inputs: axis 1.": _outputs_where_possible,
+        "np.split wants the places where to cut: the running sums of the channels.": (
+            _cut_at_widths
+        ),
         "You cut the inputs into equal parts. Each path has its own number of channels.": (
             _equal_parts
         ),
