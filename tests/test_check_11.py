@@ -29,6 +29,32 @@ def plan_by_pairwise(filter_in, filters):
     return tuple([a, b, int(a != b)] for a, b in pairwise([filter_in, *filters]))
 
 
+def plan_as_array(filter_in, filters):
+    return np.array(plan_by_zip(filter_in, filters))
+
+
+class Tensor:
+    """What a tensor of a framework shows of itself: a shape, and an array on demand."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value, np.float32)
+        self.ndim = self.value.ndim
+
+    def __array__(self, dtype=None, copy=None):
+        return self.value.astype(dtype or self.value.dtype)
+
+    def __len__(self):
+        return len(self.value)
+
+
+def epochs_as_tensor(printed):
+    return Tensor(epochs_by_difference(printed))
+
+
+def images_as_tensor(means, num_images, batch_size):
+    return Tensor(images_by_repeat(means, num_images, batch_size))
+
+
 def unit_by_formula(c, d):
     trained = 2 * (c + d) + 9 * c * d + 9 * d * d + 2 * d + (c != d) * (c * d + d)
     return trained + 2 * (c + d), trained
@@ -69,6 +95,9 @@ RIGHT = [
     ("unit_plan", plan_by_pairwise),
     ("preact_unit_parameters", unit_by_formula),
     ("preact_unit_parameters", unit_by_shapes),
+    ("unit_plan", plan_as_array),
+    ("epoch_means", epochs_as_tensor),
+    ("mean_over_images", images_as_tensor),
     ("epoch_means", epochs_by_difference),
     ("epoch_means", epochs_by_loop),
     ("mean_over_images", images_by_repeat),
@@ -126,6 +155,10 @@ WRONG = [
     ),
     ("unit_plan", pairs, "three values; you gave"),
     ("unit_plan", lambda f, c: len(c), "Return a list"),
+    ("unit_plan", lambda f, c: (pair for pair in pairs(f, c)), "not a generator"),
+    ("unit_plan", lambda f, c: [(a + 0.9, b, a != b) for a, b in pairs(f, c)], "whole numbers"),
+    ("unit_plan", lambda f, c: [(a, b, "yes") for a, b in pairs(f, c)], "True or False"),
+    ("unit_plan", lambda f, c: plan_by_zip(f, [c.pop(0) for _ in [*c]]), "the caller's list"),
     ("unit_plan", lambda f, c: [(f, f, False)], r"you gave \[\(8, 8, False\)\]; it is"),
     (
         "preact_unit_parameters",
@@ -178,6 +211,21 @@ WRONG = [
         "preact_unit_parameters",
         lambda c, d: tuple(float(n) for n in unit_by_formula(c, d)),
         "whole number",
+    ),
+    (
+        "preact_unit_parameters",
+        lambda c, d: tuple(n - 2 * d for n in unit_by_formula(c, d)),
+        "3x3 convolutions have biases too",
+    ),
+    (
+        "preact_unit_parameters",
+        lambda c, d: tuple(n - (c != d) * d for n in unit_by_formula(c, d)),
+        "projection has a bias too",
+    ),
+    (
+        "preact_unit_parameters",
+        lambda c, d: (unit_by_formula(c, d)[0], 2 * (c + d)),
+        "what is trained, not what is not",
     ),
     ("preact_unit_parameters", lambda c, d: unit_by_formula(c, d)[0], "Return two numbers"),
     (
@@ -241,6 +289,8 @@ WRONG = [
         ),
         "last one, not the first",
     ),
+    ("mean_over_images", lambda m, n, b: np.mean(m[:-1]), "leave the last batch out"),
+    ("mean_over_images", lambda m, n, b: images_by_repeat([m.pop(0)], 1, b), "caller's list"),
     ("mean_over_images", lambda m, n, b: m, "one number"),
     ("mean_over_images", lambda m, n, b: 7.0, "you gave 7; it is 0.5"),
 ]

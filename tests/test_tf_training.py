@@ -155,6 +155,18 @@ def test_last_batch_of_one_is_left_out(data):
         assert int(optimizer.iterations) == steps
 
 
+def test_too_few_images_are_refused(data):
+    """A mean over nothing would be 0.0, a loss better than any."""
+    for images in (0, 1):
+        with pytest.raises(ValueError, match=rf"training images: {images}\..* at least two"):
+            run(linear(), few(data, train=images))
+    run(linear(), few(data, train=1), batch_size=1)  # one image, and no smaller last batch
+    with pytest.raises(ValueError, match="no images to evaluate"):
+        run(linear(), few(data, train=32, test=0))
+    with pytest.raises(ValueError, match="no images to evaluate"):
+        ours.evaluate(linear(), data.x_test[:0], data.y_test[:0])
+
+
 def test_one_graph_for_batches_of_any_size(data, monkeypatch):
     """Python runs a step once, while its graph is made; sizes here are 32, 6, 256 and 44."""
     graphs, loss = [], training.cross_entropy

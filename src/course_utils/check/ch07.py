@@ -26,7 +26,9 @@ def _not_whole(got) -> str | None:
     """Name a count that is no integer, though its value may be right."""
     for answer in got:
         if not isinstance(answer, Integral):
-            return f"A count is a whole number, you gave {answer!r}. Divide with //."
+            return (
+                f"A count is a whole number, you gave {answer!r}. Divide whole numbers with //."
+            )
     return None
 
 

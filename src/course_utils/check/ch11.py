@@ -4,6 +4,7 @@ Right answers are counted here, step by step, not taken from the formulas that t
 ask for.
 """
 
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
@@ -15,15 +16,26 @@ from course_utils.check.core import exercise, explain
 __all__ = ["epoch_means", "mean_over_images", "preact_unit_parameters", "unit_plan"]
 
 
+def _plain(answer):
+    """Return a scalar array or tensor as a Python value, anything else as it is."""
+    if hasattr(answer, "__array__") and np.ndim(answer) == 0:
+        return np.asarray(answer).item()
+    return answer
+
+
 def _is_number(answer) -> bool:
     """Whether the answer is one plain number; a scalar array counts, True does not."""
-    if getattr(answer, "ndim", None) == 0:
-        answer = answer.item()
+    answer = _plain(answer)
     return isinstance(answer, Real) and not isinstance(answer, bool)
 
 
-def _is_row(answer) -> bool:
-    return isinstance(answer, Sequence | np.ndarray) and not isinstance(answer, str)
+def _row(answer) -> list | None:
+    """Return the entries of a list, tuple, array or tensor, or None."""
+    if hasattr(answer, "__array__"):
+        return list(np.asarray(answer)) if np.ndim(answer) else None
+    return (
+        list(answer) if isinstance(answer, Sequence) and not isinstance(answer, str) else None
+    )
 
 
 # --- Exercise 1 -------------------------------------------------------------------------
@@ -46,19 +58,40 @@ def _with(projected):
     return lambda f, c: _pairs([unit[:2] for unit in _plan(f, c)], projected)
 
 
+def _read_plan(answer) -> list[tuple[int, int, bool]] | str:
+    """Return the plan as tuples, or what is wrong with its form."""
+    units = _row(answer)
+    if hasattr(answer, "__next__"):
+        return "Return a list, not a generator."
+    if units is None:
+        return f"Return a list with one (in, out, projected) for each unit, not {answer!r}."
+    plan = []
+    for unit in units:
+        values = _row(unit)
+        if values is None or len(values) != 3:
+            return f"Each unit is (in, out, projected), three values; you gave {unit!r}."
+        *channels, projected = map(_plain, values)
+        if not all(isinstance(n, Integral) for n in channels):
+            return f"Channels are whole numbers; you gave {tuple(channels)}."
+        if not isinstance(projected, Integral) or projected not in (0, 1):
+            return f"projected is True or False; you gave {projected!r}."
+        plan.append((*map(int, channels), bool(projected)))
+    return plan
+
+
 @exercise
 def unit_plan(candidate) -> str | None:
     """candidate(filter_in, filters): a list of (in, out, projected) for each unit."""
     cases = [(8, (16, 16)), (16, (32, 16, 16)), (4, (4, 4)), (64, (32,)), (3, (5, 7, 5, 9))]
     got = []
-    for case in cases:
-        answer = candidate(case[0], list(case[1]))
-        if not isinstance(answer, list | tuple):
-            return f"Return a list with one (in, out, projected) for each unit, not {answer!r}."
-        for unit in answer:
-            if not _is_row(unit) or len(unit) != 3:
-                return f"Each unit is (in, out, projected), three values; you gave {unit!r}."
-        got.append([(int(a), int(b), bool(c)) for a, b, c in answer])
+    for filter_in, filters in cases:
+        given = list(filters)
+        plan = _read_plan(candidate(filter_in, given))
+        if isinstance(plan, str):
+            return plan
+        if given != list(filters):
+            return "You changed the caller's list. Work on a new one."
+        got.append(plan)
     mistakes = {
         "The first unit is missing: it reads filter_in.": (lambda f, c: _pairs(pairwise(c))),
         "The last unit is missing.": lambda f, c: _plan(f, c)[:-1],
@@ -97,14 +130,15 @@ def unit_plan(candidate) -> str | None:
 # --- Exercise 2 -------------------------------------------------------------------------
 
 
-def _unit(inside: int, out: int, *, bias=1, kernel=9, bn1=None, stored=2, trained=2, **other):
+def _unit(inside: int, out: int, *, kernel=9, bn1=None, stored=2, trained=2, **other):
     """Count (all values, trained values) of a unit, layer by layer. `other`: a mistake."""
+    bias, projection = other.get("bias", 1), other.get("projection", "needed")
     norms = (inside if bn1 is None else out) + (0 if other.get("one_norm") else out)
     convs = (kernel * inside + bias) * out
     convs += (kernel * (inside if other.get("same_inputs") else out) + bias) * out
-    projection = other.get("projection", "needed")
     if projection == "always" or (projection == "needed" and inside != out):
-        convs += (inside * other.get("projection_kernel", 1) + bias) * out
+        convs += inside * other.get("projection_kernel", 1) * out
+        convs += other.get("projection_bias", bias) * out
     return convs + (trained + stored) * norms, convs + trained * norms
 
 
@@ -115,11 +149,10 @@ def preact_unit_parameters(candidate) -> str | None:
     got = []
     for case in cases:
         answer = candidate(*case)
-        if not _is_row(answer) or len(answer) != 2:
+        row = _row(answer)
+        if row is None or len(row) != 2 or not all(map(_is_number, row)):
             return f"Return two numbers, all values and trained values; you gave {answer!r}."
-        if not all(map(_is_number, answer)):
-            return f"Return two numbers, all values and trained values; you gave {answer!r}."
-        got.append(tuple(answer))
+        got.append(tuple(map(_plain, row)))
 
     def counted(**other):
         return lambda a, b: _unit(a, b, **other)
@@ -128,6 +161,9 @@ def preact_unit_parameters(candidate) -> str | None:
         "You give (trained, all). All values stand first.": lambda a, b: _unit(a, b)[::-1],
         "The moving mean and variance are values of the network too, though not trained.": (
             counted(stored=0)
+        ),
+        "The second number counts what is trained, not what is not.": (
+            lambda a, b: (_unit(a, b)[0], 2 * (a + b))
         ),
         "The moving mean and variance are not trained.": lambda a, b: (_unit(a, b)[0],) * 2,
         "The first batch norm stands in front: it has the channels that come in.": (
@@ -142,6 +178,12 @@ def preact_unit_parameters(candidate) -> str | None:
         ),
         "The biases are missing: the post's convolutions have one for each output channel.": (
             counted(bias=0)
+        ),
+        "The 3x3 convolutions have biases too, one for each output channel.": (
+            counted(bias=0, projection_bias=1)
+        ),
+        "The projection has a bias too, one for each output channel.": (
+            counted(projection_bias=0)
         ),
         "Where the channels differ there is a projection, a 1x1 convolution with a bias.": (
             counted(projection="never")
@@ -200,12 +242,13 @@ def epoch_means(candidate) -> str | None:
         answer = candidate(given)
         if not np.array_equal(given, printed):
             return "You changed the caller's array. Work on a new one."
-        if not _is_row(answer) or len(answer) != len(printed):
+        row = _row(answer)
+        if row is None or len(row) != len(printed):
             return (
                 f"Return one number for each epoch: {len(printed)} for the input "
                 f"{np.round(printed, 4).tolist()}, you gave {answer!r}."
             )
-        got.append(np.asarray(answer, dtype=float))
+        got.append(np.asarray(row, dtype=float))
     mistakes = {
         "A difference of two means is not enough: each mean stands for all epochs so far.": (
             lambda p: np.diff(p, prepend=0.0)
@@ -285,10 +328,17 @@ def mean_over_images(candidate) -> str | None:
         ([2.0, 1.0, 0.5, 4.0], 97, 32),
         ([0.25, 0.5, 0.5, 0.0, 1.0], 14, 3),
     ]
-    got = [candidate(list(means), images, size) for means, images, size in cases]
-    for answer in got:
+    got = []
+    for means, images, size in cases:
+        given = list(means)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, for the mean of nothing
+            answer = candidate(given, images, size)
+        if given != means:
+            return "You changed the caller's list. Work on a new one."
         if not _is_number(answer):
             return f"The answer is one number, you gave {answer!r}."
+        got.append(_plain(answer))
     mistakes = {
         "You take the mean over batches. The last one has fewer images and counts less.": (
             lambda m, n, b: sum(m) / len(m)
@@ -299,7 +349,7 @@ def mean_over_images(candidate) -> str | None:
         "Where the images fill every batch the remainder is 0, but the last batch is full.": (
             _weighted(lambda r, b: r, lambda m, n, b: n)
         ),
-        "You leave the last batch out. It counts by its images.": (
+        "You leave the last batch out. It counts too, by its images.": (
             lambda m, n, b: sum(m[:-1]) / len(m[:-1]) if m[:-1] else float("nan")
         ),
         "The last batch counts as a full one here, but you divide by the images.": (
@@ -331,4 +381,4 @@ def mean_over_images(candidate) -> str | None:
 
 def _same(a, b) -> bool:
     """Equal numbers; a formula that divides by nothing equals none."""
-    return bool(np.isclose(float(a), float(b), rtol=1e-6, atol=1e-9))
+    return bool(np.isclose(float(a), float(b), rtol=1e-6, atol=1e-9, equal_nan=True))

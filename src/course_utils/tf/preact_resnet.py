@@ -66,14 +66,14 @@ def preact_resnet(
     projection_input="raw",
     decay=0.99,
 ):
-    """Return a Keras model: stem, layers of units with poolings between, dense head, logits.
+    """Return a Keras model: stem, stages of units with poolings between, dense head, logits.
 
-    `filters` has the channels of each unit, layer by layer; the stem has half of the first.
+    `filters` has the channels of each unit, stage by stage; the stem has half of the first.
     `final_norm` puts a batch norm and a ReLU behind the last unit, as [1] does and the old
     post does not. `projection_input` and `decay` are those of PreActUnit.
 
     Raises ValueError for images that the poolings would use up, and for filters that are no
-    layers of units.
+    stages of units.
     """
     check_arguments(input_shape, num_classes, smallest=2 ** (len(filters) - 1))
     check_filters(filters)

@@ -78,6 +78,8 @@ def results(metrics):
 
 def evaluate_epoch(step, metrics, images, labels, batch_size=256):
     """Run a compiled `test_step` over all images; return mean loss and accuracy."""
+    if len(images) == 0:
+        raise ValueError("There are no images to evaluate. Give at least one.")
     for metric in metrics:
         metric.reset_state()
     for x, y in batches(images, labels, batch_size):
@@ -108,11 +110,17 @@ def check_finite(loss, number, optimizer):
 def train_epoch(step, metrics, optimizer, data, batch_size, rng):
     """Run one epoch in an order drawn from `rng`; return mean loss and accuracy.
 
-    A last batch of one image is left out: batch norm has no variance there.
+    A last batch of one image is left out: batch norm has no variance there. Raises
+    ValueError if no batch is left.
     """
     order = rng.permutation(len(data.x_train))
     if len(order) % batch_size == 1:
         order = order[:-1]
+    if len(order) == 0:
+        raise ValueError(
+            f"No batch to train on, training images: {len(data.x_train)}. A last batch of one "
+            "is left out. Give at least two."
+        )
     for metric in metrics:
         metric.reset_state()
     steps = batches(data.x_train, data.y_train, batch_size, order)
@@ -131,7 +139,8 @@ def fit(
     and its number alone. `progress` shows a bar on a terminal and prints one line at the
     end. Losses that layers add by themselves (regularizers) are not counted.
 
-    Raises DivergedError for a loss that is not a number.
+    Raises DivergedError for a loss that is not a number, and ValueError where there is
+    nothing to train on or to test with.
     """
     optimizer = keras.optimizers.Adam(lr) if optimizer is None else optimizer
     model(data.x_train[:1], training=False)  # builds a model that knows no shapes yet
