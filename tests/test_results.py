@@ -17,8 +17,7 @@ def small(tmp_path, monkeypatch):
     def build():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
-    def runs():
-        return {"A": Run(build, epochs=2, lr=0.1), "B": Run(build, epochs=1, lr=0.1)}
+    runs = {"A": Run(build, epochs=2, lr=0.1), "B": Run(build, epochs=1, lr=0.1)}
 
     digits = load_dataset("digits")
     monkeypatch.setattr(results, "PATH", tmp_path / "mnist.csv")
@@ -39,7 +38,11 @@ def test_every_network_has_a_row_with_its_conditions(small):
     first, second = rows(small)
     assert (first["network"], first["epochs"], second["network"]) == ("A", "2", "B")
     assert first["parameters"] == "650"
-    assert 0.5 < float(first["test accuracy"]) <= 1
+    accuracy, error = (
+        float(first[f"test {name}"].rstrip("%")) for name in ("accuracy", "error")
+    )
+    assert 50 < accuracy <= 100
+    assert accuracy + error == pytest.approx(100)
     assert all(value for row in (first, second) for value in row.values())
 
 
@@ -61,3 +64,12 @@ def test_an_unknown_network_is_named(small):
 def test_the_real_networks_are_listed():
     names = {"/".join(pair) for pair in results.choose("")}
     assert {"pytorch/BN-LeNet", "pytorch/ResNet-18"} <= names
+    assert {
+        f"tensorflow/{name}" for name in ("pre-activation ResNet", "VGG-16, 1/4 width")
+    } <= names
+
+
+@pytest.mark.parametrize("framework", results.FRAMEWORKS)
+def test_every_real_network_can_be_built(framework):
+    for run in results.FRAMEWORKS[framework][0].values():
+        assert callable(run.build())

@@ -6,11 +6,13 @@ one. The data come from COURSE_DATA_DIR or are downloaded.
 """
 
 import csv
+import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -30,50 +32,92 @@ class Run(NamedTuple):
     batch_size: int = 128
 
 
-def pytorch_runs() -> dict[str, Run]:
-    """The PyTorch networks, built when they are asked for."""
-    from course_utils import pt
+class Outcome(NamedTuple):
+    """What came out: trained values, and the share of wrong answers in evaluation mode."""
 
-    return {
-        "BN-LeNet": Run(pt.BNLeNet, epochs=5, lr=0.1),
-        "ResNet-18": Run(pt.resnet18, epochs=3, lr=0.05),
-    }
+    parameters: int
+    training_error: float
+    test_error: float
 
 
-def train_pytorch(run: Run, data) -> tuple[dict, int]:
-    """Return the history of a run and the network's parameters."""
+def builder(half: str, name: str, **arguments) -> Callable:
+    """Return a function that builds a network of one half and imports only that half."""
+    return lambda: getattr(import_module(f"course_utils.{half}"), name)(**arguments)
+
+
+PYTORCH = {
+    "BN-LeNet": Run(builder("pt", "BNLeNet"), epochs=5, lr=0.1),
+    "ResNet-18": Run(builder("pt", "resnet18"), epochs=3, lr=0.05),
+}
+QUARTER = {"blocks": ((3, 32, 8), (3, 64, 16), (3, 128, 32), (3, 256, 64))}
+TENSORFLOW = {
+    "bottleneck ResNet, 1/4 width": Run(
+        builder("tf", "bottleneck_resnet", **QUARTER), epochs=3, lr=1e-3
+    ),
+    "bottleneck ResNet, 1/4 width, batch norm": Run(
+        builder("tf", "bottleneck_resnet", **QUARTER, batch_norm=True, he_init=True),
+        epochs=3,
+        lr=1e-3,
+    ),
+    "pre-activation ResNet": Run(builder("tf", "preact_resnet"), epochs=3, lr=1e-3),
+    "VGG-16, 1/4 width": Run(builder("tf", "vgg16", width=16, hidden=256), epochs=3, lr=3e-4),
+}
+
+
+def train_pytorch(run: Run, data) -> Outcome:
+    """Train with SGD and momentum."""
     import torch
 
     from course_utils import pt
 
     torch.manual_seed(SEED)
     model = run.build()
-    history = pt.fit(
-        model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED
-    )
-    return history, sum(p.numel() for p in model.parameters())
+    pt.fit(model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED)
+    parameters = sum(p.numel() for p in model.parameters())
+    _, trained = pt.evaluate(model, data.x_train, data.y_train)
+    _, tested = pt.evaluate(model, data.x_test, data.y_test)
+    return Outcome(parameters, 1 - trained, 1 - tested)
 
 
-FRAMEWORKS = {"pytorch": (pytorch_runs, train_pytorch, "torch")}
+def train_tensorflow(run: Run, data) -> Outcome:
+    """Train with Adam."""
+    import keras
+
+    from course_utils import tf
+
+    keras.utils.set_random_seed(SEED)
+    model = run.build()
+    tf.fit(model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED)
+    parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+    _, trained = tf.evaluate(model, data.x_train, data.y_train)
+    _, tested = tf.evaluate(model, data.x_test, data.y_test)
+    return Outcome(parameters, 1 - trained, 1 - tested)
+
+
+FRAMEWORKS = {
+    "pytorch": (PYTORCH, train_pytorch, "torch"),
+    "tensorflow": (TENSORFLOW, train_tensorflow, "tensorflow"),
+}
 
 
 def row(framework: str, network: str, data) -> dict:
     """Train one network and return its row."""
     runs, train, package = FRAMEWORKS[framework]
-    run = runs()[network]
+    run = runs[network]
     start = time.perf_counter()
-    history, parameters = train(run, data)
+    outcome = train(run, data)
     minutes = (time.perf_counter() - start) / 60
     return {
         "framework": framework,
         "network": network,
-        "parameters": parameters,
+        "parameters": outcome.parameters,
         "epochs": run.epochs,
         "batch size": run.batch_size,
         "learning rate": run.lr,
         "seed": SEED,
-        "training accuracy": f"{history['train_accuracy'][-1]:.4f}",
-        "test accuracy": f"{history['test_accuracy'][-1]:.4f}",
+        "training error": f"{outcome.training_error:.2%}",
+        "test error": f"{outcome.test_error:.2%}",
+        "test accuracy": f"{1 - outcome.test_error:.2%}",
         "minutes": f"{minutes:.1f}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": f"{package} {version(package)}, Python {platform.python_version()}",
@@ -92,7 +136,7 @@ def record(new: dict) -> None:
 
 def choose(wanted: str) -> list[tuple[str, str]]:
     """The (framework, network) pairs, or the one written as pytorch/ResNet-18."""
-    known = [(name, network) for name in FRAMEWORKS for network in FRAMEWORKS[name][0]()]
+    known = [(name, network) for name in FRAMEWORKS for network in FRAMEWORKS[name][0]]
     chosen = [pair for pair in known if not wanted or "/".join(pair).lower() == wanted.lower()]
     if not chosen:
         names = ", ".join("/".join(pair) for pair in known)

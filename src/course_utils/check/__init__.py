@@ -11,4 +11,8 @@ from course_utils.check.ch04 import *
 from course_utils.check.ch05 import *
 from course_utils.check.ch06 import *
 from course_utils.check.ch07 import *
+from course_utils.check.ch08 import *
 from course_utils.check.ch09 import *
+from course_utils.check.ch10 import *
+from course_utils.check.ch11 import *
+from course_utils.check.ch12 import *

@@ -58,8 +58,9 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut ([1], figure 5, right).
 
     Maps `[N, in_channels, H, W]` to `[N, out_channels, ceil(H / stride), ceil(W / stride)]`.
-    The stride sits on the 3x3 convolution, as in torchvision ("V1.5"); [1] has it on the
-    first 1x1, which then never looks at three of four pixels.
+    The stride sits on the 3x3 convolution, as in torchvision ("V1.5"). The models that
+    the authors of [1] published have it on the first 1x1, which then never looks at three of
+    four pixels.
     """
 
     def __init__(self, in_channels, bottleneck_channels, out_channels, stride=1, decay=0.9):

@@ -5,6 +5,8 @@
 [3] Srivastava, Greff, Schmidhuber: Highway Networks, 2015.
 """
 
+from dataclasses import dataclass
+
 import keras
 from keras import layers, ops
 
@@ -59,8 +61,9 @@ class Bottleneck(layers.Layer):
     """1x1, 3x3 and 1x1 convolutions and a shortcut ([1], figure 5, right).
 
     Maps `[N, H, W, in_channels]` to `[N, ceil(H / stride), ceil(W / stride), out_channels]`.
-    The stride sits on the 3x3 convolution, as in torchvision ("V1.5"); [1] has it on the
-    first 1x1, which then never looks at three of four pixels.
+    The stride sits on the 3x3 convolution, as in torchvision ("V1.5"). The models that the
+    authors of [1] published have it on the first 1x1, which then never looks at three of
+    four pixels; the paper does not say where.
     """
 
     def __init__(
@@ -152,19 +155,61 @@ class Highway(layers.Layer):
         return ops.relu(self.transform(x)) * gate + x * (1 - gate)
 
 
-def _main_path(x, kernel_size, filters, stride, name):
+@dataclass(frozen=True)
+class ResNetSettings:
+    """What ResNets of the same depth and channels still differ in.
+
+    The defaults are those of the old assignment and of this module's functions.
+    `epsilon` and `decay` go to every batch norm, `use_bias` to every convolution,
+    `kernel_initializer` to these and the dense layer. `stride_on_3x3` says which convolution
+    of a block's main path has the stride: the middle one, or the first. `pool_padding` is the
+    zero pixels around the maps that the stem's pooling reads.
+
+    Give the initializer by its name, or as a dictionary with "class_name" and "config": one
+    object, given to many layers, draws the same numbers for each kernel of one shape.
+    """
+
+    epsilon: float = 1e-3
+    decay: float = 0.99
+    use_bias: bool = True
+    stride_on_3x3: bool = False
+    pool_padding: int = 0
+    kernel_initializer: str | dict | keras.initializers.Initializer = "glorot_uniform"
+
+
+POST = ResNetSettings()
+
+
+def conv_and_norm(x, channels, kernel_size, stride, name, settings):
+    """Convolve NHWC maps without a loss at the edges, then normalize: `res...`, `bn...`."""
+    # TensorFlow's own "same" is lopsided at a stride; PyTorch's padding is not.
+    kind = Conv2DSame if stride > 1 and kernel_size > 1 else layers.Conv2D
+    padding = {} if kind is Conv2DSame else {"padding": "same"}
+    x = kind(
+        channels,
+        kernel_size,
+        stride,
+        use_bias=settings.use_bias,
+        kernel_initializer=settings.kernel_initializer,
+        name=f"res{name}",
+        **padding,
+    )(x)
+    norm = {"momentum": settings.decay, "epsilon": settings.epsilon}
+    return layers.BatchNormalization(**norm, name=f"bn{name}")(x)
+
+
+def main_path(x, kernel_size, filters, stride, name, settings):
     """1x1, kernel, 1x1, each with batch norm: the path that both blocks below share."""
-    settings = zip("abc", filters, (1, kernel_size, 1), (stride, 1, 1), strict=True)
-    for letter, channels, size, step in settings:
-        conv_name, bn_name = f"res{name}_branch2{letter}", f"bn{name}_branch2{letter}"
-        x = layers.Conv2D(channels, size, step, padding="same", name=conv_name)(x)
-        x = layers.BatchNormalization(name=bn_name)(x)
+    strides = (1, stride, 1) if settings.stride_on_3x3 else (stride, 1, 1)
+    sizes = (1, kernel_size, 1)
+    for letter, channels, size, step in zip("abc", filters, sizes, strides, strict=True):
+        x = conv_and_norm(x, channels, size, step, f"{name}_branch2{letter}", settings)
         if letter != "c":
             x = layers.ReLU()(x)
     return x
 
 
-def identity_block(x, kernel_size, filters, stage, block):
+def identity_block(x, kernel_size, filters, stage, block, settings=POST):
     """Bottleneck around an identity shortcut, as a piece of a functional Keras model.
 
     `x` is a symbolic NHWC tensor, `filters` the channels of the three convolutions. The
@@ -178,18 +223,18 @@ def identity_block(x, kernel_size, filters, stage, block):
             f"identity_block adds its input of {x.shape[-1]} channels to {filters[-1]} "
             "channels. Take convolutional_block, which projects the shortcut."
         )
-    residual = _main_path(x, kernel_size, filters, 1, f"{stage}{block}")
+    residual = main_path(x, kernel_size, filters, 1, f"{stage}{block}", settings)
     return layers.ReLU()(layers.Add()([x, residual]))
 
 
-def convolutional_block(x, kernel_size, filters, stage, block, stride=2):
+def convolutional_block(x, kernel_size, filters, stage, block, stride=2, settings=POST):
     """Bottleneck around a projected shortcut, as a piece of a functional Keras model.
 
-    The stride sits on the first 1x1 convolution and on the projection, as in [1] and in
-    the old assignment. Other arguments as in `identity_block`.
+    The stride sits on the projection and, as in the models that the authors of [1] published
+    and in the old assignment, on the first 1x1 convolution, unless the settings say otherwise.
+    Other arguments as in `identity_block`.
     """
     name = f"{stage}{block}"
-    residual = _main_path(x, kernel_size, filters, stride, name)
-    shortcut = layers.Conv2D(filters[-1], 1, stride, name=f"res{name}_branch1")(x)
-    shortcut = layers.BatchNormalization(name=f"bn{name}_branch1")(shortcut)
+    residual = main_path(x, kernel_size, filters, stride, name, settings)
+    shortcut = conv_and_norm(x, filters[-1], 1, stride, f"{name}_branch1", settings)
     return layers.ReLU()(layers.Add()([shortcut, residual]))
