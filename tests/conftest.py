@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 sys.path.insert(0, str(TOOLS))
+pytest.register_assert_rewrite("checker_tests")
 
 
 def pytest_configure(config):

@@ -4,16 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from checker_tests import said
 
-from course_utils import check, conv_arithmetic, reference
+from course_utils import conv_arithmetic, reference
 
 CHECKERS = ["output_size", "same_padding", "convolve", "receptive_field", "multiply_adds"]
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 def count_windows(size, kernel, stride, padding):

@@ -3,9 +3,7 @@
 import math
 
 import numpy as np
-import pytest
-
-from course_utils import check
+from checker_tests import CheckerTests
 
 CHECKERS = [
     "batch_norm_training",
@@ -13,12 +11,6 @@ CHECKERS = [
     "keras_to_torch",
     "steps_until_forgotten",
 ]
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 # --- Batch norm -------------------------------------------------------------------------
@@ -207,37 +199,5 @@ WRONG = [
 ]
 
 
-def ids(rows):
-    return [f"{i}-{row[0]}" for i, row in enumerate(rows)]
-
-
-@pytest.mark.parametrize(("name", "candidate"), RIGHT, ids=ids(RIGHT))
-def test_right_answer(name, candidate, capsys):
-    assert said(capsys, name, candidate) == (True, f"{name}: correct")
-
-
-@pytest.mark.parametrize(("name", "candidate", "words"), WRONG, ids=ids(WRONG))
-def test_wrong_answer_is_named(name, candidate, words, capsys):
-    passed, line = said(capsys, name, candidate)
-    assert passed is False
-    assert line.startswith(f"{name}: not yet. ")
-    assert words in line
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_untouched_stub(name, capsys):
-    assert said(capsys, name, lambda *args: None) == (False, f"{name}: not written yet")
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_error_inside_is_named(name, capsys):
-    def candidate(*args):
-        raise KeyError("shape")
-
-    passed, line = said(capsys, name, candidate)
-    assert passed is False
-    assert "raised KeyError: 'shape'" in line
-
-
-def test_each_checker_says_what_to_write():
-    assert all(getattr(check, name).__doc__ for name in CHECKERS)
+class TestCheckers(CheckerTests):
+    right, wrong, checkers = RIGHT, WRONG, CHECKERS

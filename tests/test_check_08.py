@@ -3,17 +3,9 @@
 import math
 
 import numpy as np
-import pytest
-
-from course_utils import check
+from checker_tests import CheckerTests, said
 
 CHECKERS = ["inception_parameters", "largest_reduction", "reorder_inputs"]
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 # --- Right answers ----------------------------------------------------------------------
@@ -76,11 +68,6 @@ RIGHT = [
     ("reorder_inputs", reorder_by_split),
     ("reorder_inputs", reorder_by_places),
 ]
-
-
-@pytest.mark.parametrize(("name", "candidate"), RIGHT)
-def test_right_answers_pass(capsys, name, candidate):
-    assert said(capsys, name, candidate) == (True, f"{name}: correct")
 
 
 # --- Wrong answers ------------------------------------------------------------------------
@@ -214,21 +201,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "candidate", "named"), WRONG)
-def test_wrong_answers_are_named(capsys, name, candidate, named):
-    passed, text = said(capsys, name, candidate)
-    assert passed is False
-    assert text.startswith(f"{name}: not yet.")
-    assert named in text
-    assert "\n" not in text
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_stub_is_not_written_yet(capsys, name):
-    assert said(capsys, name, lambda *arguments: None) == (False, f"{name}: not written yet")
-
-
 def test_whole_number_is_asked_for_where_the_value_is_right(capsys):
     """A float of the right value is told about the kind of number, not about the value."""
     _, text = said(capsys, "largest_reduction", lambda *c: float(reduction_by_floor(*c)))
     assert "whole number" in text
+
+
+class TestCheckers(CheckerTests):
+    right, wrong, checkers = RIGHT, WRONG, CHECKERS

@@ -4,18 +4,10 @@ import itertools
 import math
 
 import numpy as np
-import pytest
-
-from course_utils import check
+from checker_tests import CheckerTests
 
 CHECKERS = ["double_softmax_bounds", "weight_layers", "misclassification_error"]
 E = math.e
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 # --- Right answers ------------------------------------------------------------------------
@@ -85,11 +77,6 @@ RIGHT = [
     ("misclassification_error", error_by_generator),
     ("misclassification_error", error_by_concatenation),
 ]
-
-
-@pytest.mark.parametrize(("name", "candidate"), RIGHT)
-def test_right(capsys, name, candidate):
-    assert said(capsys, name, candidate) == (True, f"{name}: correct")
 
 
 # --- Wrong ones ---------------------------------------------------------------------------
@@ -218,14 +205,5 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "candidate", "why"), WRONG)
-def test_wrong(capsys, name, candidate, why):
-    passed, line = said(capsys, name, candidate)
-    assert not passed
-    assert why in line, line
-    assert "\n" not in line
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_not_written(capsys, name):
-    assert said(capsys, name, lambda *args: None) == (False, f"{name}: not written yet")
+class TestCheckers(CheckerTests):
+    right, wrong, checkers = RIGHT, WRONG, CHECKERS

@@ -4,17 +4,9 @@ import re
 from itertools import accumulate, pairwise
 
 import numpy as np
-import pytest
-
-from course_utils import check
+from checker_tests import CheckerTests, said
 
 CHECKERS = ["unit_plan", "preact_unit_parameters", "epoch_means", "mean_over_images"]
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 # --- Right answers ----------------------------------------------------------------------
@@ -103,19 +95,6 @@ RIGHT = [
     ("mean_over_images", images_by_repeat),
     ("mean_over_images", images_by_sizes),
 ]
-
-
-@pytest.mark.parametrize(("name", "candidate"), RIGHT)
-def test_right_answers_pass(capsys, name, candidate):
-    assert said(capsys, name, candidate) == (True, f"{name}: correct")
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_untouched_stub(capsys, name):
-    def stub(*args):
-        pass
-
-    assert said(capsys, name, stub) == (False, f"{name}: not written yet")
 
 
 # --- Wrong answers ----------------------------------------------------------------------
@@ -296,14 +275,15 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "candidate", "message"), WRONG)
-def test_wrong_answers_are_named(capsys, name, candidate, message):
-    passed, line = said(capsys, name, candidate)
-    assert passed is False
-    assert re.search(message, line), line
-
-
 def test_an_error_of_the_learner_is_named(capsys):
     passed, line = said(capsys, "unit_plan", lambda f, c: f + c)
     assert passed is False
     assert "Your function raised TypeError" in line
+
+
+class TestCheckers(CheckerTests):
+    right, wrong, checkers = RIGHT, WRONG, CHECKERS
+
+    @staticmethod
+    def is_named(words, line):
+        return re.search(words, line)

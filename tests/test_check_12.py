@@ -3,17 +3,9 @@
 import math
 
 import numpy as np
-import pytest
-
-from course_utils import check
+from checker_tests import CheckerTests
 
 CHECKERS = ["last_side", "bottleneck_numbers", "start_share"]
-
-
-def said(capsys, name, candidate):
-    """The verdict and the printed line."""
-    passed = getattr(check, name)(candidate)
-    return passed, capsys.readouterr().out.strip()
 
 
 def side_by_formula(size, pool_padding=0):
@@ -134,22 +126,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKERS)
-def test_right_answers_pass(capsys, name):
-    for candidate in RIGHT[name]:
-        assert said(capsys, name, candidate) == (True, f"{name}: correct")
+def rows(by_name):
+    """The rows (checker, answer, ...) of answers that are sorted by checker."""
+    return [
+        (name, *(answer if isinstance(answer, tuple) else (answer,)))
+        for name, answers in by_name.items()
+        for answer in answers
+    ]
 
 
-@pytest.mark.parametrize(
-    ("name", "candidate", "words"),
-    [(name, *pair) for name, pairs in WRONG.items() for pair in pairs],
-)
-def test_wrong_answers_are_named(capsys, name, candidate, words):
-    passed, line = said(capsys, name, candidate)
-    assert passed is False
-    assert words in line, line
-
-
-@pytest.mark.parametrize("name", CHECKERS)
-def test_untouched_stub(capsys, name):
-    assert said(capsys, name, lambda *args: None) == (False, f"{name}: not written yet")
+class TestCheckers(CheckerTests):
+    right, wrong, checkers = rows(RIGHT), rows(WRONG), CHECKERS
