@@ -15,9 +15,10 @@ def data():
     return load_dataset("digits", image_size=8)
 
 
-def linear(seed=0):
+def linear(seed=0, **dense):
     keras.utils.set_random_seed(seed)
-    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)])
+    dense = layers.Dense(10, **dense)
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), dense])
 
 
 def normed(seed=0):
@@ -111,6 +112,19 @@ def test_given_optimizer_is_used_and_keeps_its_state(data):
     run(model, few(data, train=64), optimizer=optimizer)
     assert int(optimizer.iterations) == 4
     run(normed(), few(data, train=64))  # another model and optimizer in the same process
+
+
+def test_losses_of_the_layers_are_trained_on_and_not_reported(data):
+    """One step with an L2 penalty: rate x 2 x penalty x kernel further than without."""
+    plain, penalized = linear(), linear(kernel_regularizer=keras.regularizers.L2(0.05))
+    part, kernel = few(data, train=32), plain.layers[-1].kernel.numpy()
+    losses = [
+        run(model, part, optimizer=keras.optimizers.SGD(0.1))["loss"]
+        for model in (plain, penalized)
+    ]
+    moved = plain.layers[-1].kernel.numpy() - penalized.layers[-1].kernel.numpy()
+    np.testing.assert_allclose(moved, 0.1 * 2 * 0.05 * kernel, atol=1e-6)
+    assert losses[0] == pytest.approx(losses[1])
 
 
 def test_order_depends_on_seed_and_epoch(data):

@@ -34,11 +34,14 @@ def cross_entropy(y, logits):
 
 
 def train_step(model, optimizer, metrics, x, y):
-    """Take one step on a batch, add the batch to `metrics`, and return its mean loss."""
+    """Take one step on a batch, add the batch to `metrics`, and return the loss.
+
+    That is the mean cross-entropy and what the model adds by itself, like L2 penalties.
+    """
     with tf.GradientTape() as tape:
         logits = model(x, training=True)
         losses = cross_entropy(y, logits)
-        loss = tf.reduce_mean(losses)
+        loss = tf.reduce_mean(losses) + sum(model.losses)
     variables = model.trainable_variables
     gradients = tape.gradient(loss, variables)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -137,7 +140,7 @@ def fit(
     `model` maps NHWC images to logits. `optimizer` is a Keras optimizer, which has its own
     learning rate; without one it is Adam with `lr`. The order of an epoch depends on `seed`
     and its number alone. `progress` shows a bar on a terminal and prints one line at the
-    end. Losses that layers add by themselves (regularizers) are not counted.
+    end. Losses that layers add by themselves (L2 penalties) are trained on, not reported.
 
     Raises DivergedError for a loss that is not a number, and ValueError where there is
     nothing to train on or to test with.
