@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from numbers import Integral
 
 
-def _is_count(value) -> bool:
+def is_count(value) -> bool:
+    """Say whether `value` is a whole number of at least 1."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
@@ -13,7 +14,7 @@ def check_arguments(input_shape: Sequence[int], num_classes: int, smallest: int 
 
     Height and width must be at least `smallest` pixels.
     """
-    if len(input_shape) != 3 or not all(map(_is_count, input_shape)):
+    if len(input_shape) != 3 or not all(map(is_count, input_shape)):
         raise ValueError(
             "input_shape must be three whole numbers (height, width, channels) of at least "
             f"1, got {input_shape!r}. Leave the batch out."
@@ -23,7 +24,7 @@ def check_arguments(input_shape: Sequence[int], num_classes: int, smallest: int 
             f"This network needs images of at least {smallest}x{smallest} pixels, got "
             f"{input_shape[0]}x{input_shape[1]}. Enlarge or pad the images."
         )
-    if not _is_count(num_classes):
+    if not is_count(num_classes):
         raise ValueError(
             f"num_classes must be a whole number of at least 1, got {num_classes!r}."
         )
