@@ -51,6 +51,7 @@ PYTORCH = {
 }
 QUARTER = {"blocks": ((3, 32, 8), (3, 64, 16), (3, 128, 32), (3, 256, 64))}
 TENSORFLOW = {
+    "bottleneck ResNet": Run(builder("tf", "bottleneck_resnet"), epochs=3, lr=1e-3),
     "bottleneck ResNet, 1/4 width": Run(
         builder("tf", "bottleneck_resnet", **QUARTER), epochs=3, lr=1e-3
     ),
