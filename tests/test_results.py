@@ -1,8 +1,14 @@
-"""`make results` trains what it is asked for and keeps one row for each network."""
+"""`make results` trains what it is asked for and keeps one row for each network.
+
+The differences from the genuine slim are recorded by it too.
+"""
 
 import csv
+import os
+from pathlib import Path
 
 import pytest
+import slim_oracle
 
 import results
 from course_utils.data import load_dataset
@@ -73,3 +79,29 @@ def test_the_real_networks_are_listed():
 def test_every_real_network_can_be_built(framework):
     for run in results.FRAMEWORKS[framework][0].values():
         assert callable(run.build())
+
+
+# --- the comparison with the genuine slim -------------------------------------------------
+
+ORACLE = os.environ.get("COURSE_ORACLE_DIR")
+
+
+def test_recorded_differences_from_slim_are_small():
+    table = rows(slim_oracle.PATH)
+    assert len(table) == 23
+    assert all(float(row[column]) < 1e-5 for row in table for column in slim_oracle.INPUTS)
+
+
+@pytest.mark.skipif(not ORACLE, reason="COURSE_ORACLE_DIR is not set: nothing to compare with")
+def test_recorded_differences_are_those_of_now():
+    table, now = rows(slim_oracle.PATH), slim_oracle.table(Path(ORACLE, "tiny"))
+    assert [row["end point"] for row in table] == [row["end point"] for row in now]
+    assert all(float(row[column]) < 1e-5 for row in now for column in slim_oracle.INPUTS)
+
+
+def test_without_slims_files_the_record_stays(monkeypatch, capsys):
+    before = slim_oracle.PATH.read_bytes()
+    monkeypatch.delenv("COURSE_ORACLE_DIR", raising=False)
+    assert slim_oracle.main() == 0
+    assert "is not set" in capsys.readouterr().out
+    assert slim_oracle.PATH.read_bytes() == before

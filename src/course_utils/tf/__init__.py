@@ -1,5 +1,6 @@
 """The TensorFlow half of the course, on Keras 3. Images are NHWC."""
 
+from course_utils.tf import slim, slim_checkpoint
 from course_utils.tf.batch_norm import BatchNorm
 from course_utils.tf.blocks import (
     BasicBlock,
@@ -49,5 +50,7 @@ __all__ = [
     "preact_resnet",
     "resnet",
     "resnet50",
+    "slim",
+    "slim_checkpoint",
     "vgg16",
 ]
