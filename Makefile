@@ -24,7 +24,7 @@ NBVAL := --nbval
 
 or_say = || { echo "make: $(1)" >&2; exit 1; }
 
-.PHONY: help book lab test lint unit notebooks execute results repository clean
+.PHONY: help book lab test lint unit notebooks execute results benchmark repository clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,13 @@ execute: $(READY) ## run chapters and store their outputs: make execute, or make
 
 results: $(READY) ## train on the whole of MNIST and record it (long): make results, or NETWORK=pytorch/ResNet-18
 	@$(QUIET) $(BIN)/python tools/results.py "$(NETWORK)" $(call or_say,a training failed; the rows before it are stored)
+	@test -n "$(NETWORK)" || $(MAKE) --no-print-directory benchmark
+	@test -n "$(NETWORK)" || $(QUIET) $(BIN)/python tools/slim_oracle.py \
+		$(call or_say,the comparison with slim failed; its table is as it was)
+
+benchmark: $(READY) ## time the ResNetV2 networks and record it (long); make results does it too
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/benchmark.py \
+		$(call or_say,a case failed; the rows before it are stored)
 
 repository: $(READY) ## set the public address everywhere: make repository URL=https://github.com/...
 	@$(BIN)/python tools/repository.py "$(URL)" $(call or_say,the address was not changed)

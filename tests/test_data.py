@@ -745,6 +745,7 @@ def test_mnist_checksum_is_the_one_of_keras():
 
 # --- Fashion-MNIST ----------------------------------------------------------------------
 
+
 def packed(content):
     """gzip without the time, so that the same content has the same bytes in each process."""
     return gzip.compress(content, mtime=0)

@@ -112,3 +112,29 @@ def test_tensorflows_tensors_are_fetched(monkeypatch):
             patch.setattr(owner, "numpy", lambda self, seen=fetched: seen.append(self))
             timing.synchronise((result,))
         assert len(fetched) == 1, type(result)
+
+
+def test_steps_in_turns_and_every_second_round_the_other_way_round(clock):
+    calls = []
+
+    def step(name, durations):
+        remaining = iter(durations)
+
+        def one():
+            calls.append(name)
+            clock.now += next(remaining)
+
+        return one
+
+    steps = {"a": step("a", [50.0, 9.0, 1.0, 3.0]), "b": step("b", [60.0, 8.0, 2.0, 6.0])}
+    timed = timing.time_in_turns(steps, rounds=2, burn_in=1)
+    assert "".join(calls) == "ababbaab"
+    assert (timed["a"].first, timed["b"].first) == (50, 60)
+    assert (timed["a"].durations, timed["b"].durations) == ((1, 3), (2, 6))
+    assert (timed["b"].mean, timed["b"].sd) == (4, pytest.approx(8**0.5))
+
+
+@pytest.mark.parametrize(("rounds", "burn_in"), [(1, 0), (5, -1)])
+def test_wrong_rounds_are_refused_before_any_call(rounds, burn_in):
+    with pytest.raises(ValueError, match=f"rounds >= 2 .* got {rounds} and {burn_in}"):
+        timing.time_in_turns({"a": pytest.fail}, rounds=rounds, burn_in=burn_in)

@@ -16,3 +16,6 @@ from course_utils.check.ch09 import *
 from course_utils.check.ch10 import *
 from course_utils.check.ch11 import *
 from course_utils.check.ch12 import *
+from course_utils.check.ch13 import *
+from course_utils.check.ch14 import *
+from course_utils.check.ch15 import *
