@@ -329,6 +329,18 @@ def test_one_value_for_each_channel_is_refused():
         np.testing.assert_array_equal(norm.moving_variance, 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_frozen_layer_keeps_its_statistics(dtype):
+    norm, x = slim.FusedBatchNorm(0.5, dtype=dtype), np.full((2, 3, 3, 4), 5.0)
+    expected = norm(x)
+    norm.trainable = False
+    assert error(norm(x, training=True), expected) == 0
+    np.testing.assert_array_equal(norm.moving_mean, 0)
+    norm.trainable = True
+    norm(x, training=True)
+    np.testing.assert_allclose(norm.moving_mean, 2.5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
 def test_fused_equals_the_layer_from_scratch(dtype):
     x = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3))

@@ -115,14 +115,18 @@ def conv2d(x, channels, kernel_size, stride, name, *, weight_decay, bias=True):
 class FusedBatchNorm(BatchNorm):
     """Batch norm of `[N, H, W, C]` by the operation that slim called: the same, but faster.
 
-    Outside of training and without a word about it, it uses the moving statistics, like
-    each layer of Keras. Raises tf.errors.InvalidArgumentError on training with a single
-    value for each channel.
+    Outside of training, without a word about it, and while `trainable` is False, it uses
+    the moving statistics, like Keras's own layer. Raises tf.errors.InvalidArgumentError on
+    training with a single value for each channel; XLA drops that check.
     """
 
+    def __init__(self, decay=0.997, epsilon=1e-5, **kwargs):
+        super().__init__(decay, epsilon, unbiased_variance=True, **kwargs)
+
     def call(self, x, training=None):
+        training = bool(training) and self.trainable
         if x.dtype == tf.float64:  # the operation knows single and half precision only
-            return super().call(x, training=bool(training))
+            return super().call(x, training=training)
         values = tf.size(x) // tf.shape(x)[-1]
         few = [tf.debugging.assert_greater(values, 1, ONE_VALUE)] if training else []
         with tf.control_dependencies(few):  # no average may change before it has passed
@@ -133,12 +137,13 @@ class FusedBatchNorm(BatchNorm):
                 mean=self.moving_mean,
                 variance=self.moving_variance,
                 epsilon=self.epsilon,
-                is_training=bool(training),
+                is_training=training,
             )
         if training:  # the operation gives n / (n - 1) times the variance that it divides by
-            keep = self.decay
-            self.moving_mean.assign(keep * self.moving_mean + (1 - keep) * mean)
-            self.moving_variance.assign(keep * self.moving_variance + (1 - keep) * variance)
+            self.moving_mean.assign_sub((1 - self.decay) * (self.moving_mean - mean))
+            self.moving_variance.assign_sub(
+                (1 - self.decay) * (self.moving_variance - variance)
+            )
         return x
 
     def compute_output_shape(self, input_shape):  # else Keras finds out by tracing the call

@@ -140,7 +140,7 @@ def advice(expected, shapes, scope) -> str:
     logits = f"{scope}/logits/"
     wrong = {name for name in expected if tuple(shapes.get(name, ())) != expected[name]}
     wrong |= shapes.keys() - expected.keys()
-    if all(name.startswith(logits) for name in wrong):
+    if wrong and all(name.startswith(logits) for name in wrong):
         return " Only the logits differ: include_logits=False leaves them out."
     return ""
 
