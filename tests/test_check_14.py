@@ -22,6 +22,12 @@ def name_by_branches(scope, layer, variable):
 
 def prefix_by_last_part(file_name):
     stem, _, last = file_name.rpartition(".")
+    ours = last in ("index", "meta") or re.fullmatch(r"data-\d+-of-\d+", last)
+    return stem if ours else file_name
+
+
+def prefix_without_a_look_at_the_digits(file_name):
+    stem, _, last = file_name.rpartition(".")
     return stem if last in ("index", "meta") or last.startswith("data-") else file_name
 
 
@@ -77,6 +83,11 @@ def by_list(name):
         if name.endswith(end):
             return name[: -len(end)]
     return name
+
+
+def one_after_the_other(name):
+    name = re.sub(r"\.data-\d+-of-\d+$", "", name)
+    return name.removesuffix(".meta").removesuffix(".index")
 
 
 def compare(noise=is_noise, same=lambda a, b: tuple(a) == tuple(b), order=(0, 1, 2)):
@@ -150,6 +161,15 @@ WRONG = {
         (lambda n: re.sub(r"(index|meta|data-[\d\w-]*)$", "", n), "The dot before"),
         (lambda n: n.rstrip(".index").rstrip(".meta"), "Take removesuffix"),
         (lambda n: re.sub(r"\.(index|meta|data).*", "", n), "Only an ending counts"),
+        (lambda n: n.split(".ckpt")[0] + ".ckpt", "Not every prefix has .ckpt"),
+        (lambda n: ".".join(n.split(".")[:2]), "look at the end of the name"),
+        (
+            lambda n: n.replace(".index", "").replace(".meta", "").split(".data-")[0],
+            "Only the last ending goes",
+        ),
+        (prefix_without_a_look_at_the_digits, "backup is none"),
+        (one_after_the_other, "not one after the other"),
+        (lambda n: n.rstrip(".index"), "and .meta and .data-... go too"),
         (lambda n: "model", "For 'model.ckpt-140.index' you gave 'model'"),
         (lambda n: [n], "Give the prefix, a text"),
     ],
@@ -161,6 +181,18 @@ WRONG = {
         (
             compare(noise=lambda n: n == "global_step" or "Momentum" in n),
             "a scope may have the word in it",
+        ),
+        (compare(noise=lambda n: n.endswith("Momentum") or n == "global_step"), "are slots"),
+        (compare(noise=lambda n: n.endswith(("/Momentum", "global_step"))), "step itself goes"),
+        (compare(noise=lambda n: n.endswith(("Momentum", "global_step"))), "no other name"),
+        (
+            compare(noise=lambda n: n.endswith("/Momentum") or "global_step" in n),
+            "has the word in it",
+        ),
+        (compare(same=lambda a, b: all(map(int.__eq__, a, b))), "zip stops at the shorter one"),
+        (
+            compare(same=lambda a, b: len(a) == len(b) and tuple(a[-1:]) == tuple(b[-1:])),
+            "not just their count",
         ),
         (compare(same=lambda a, b: a == b), "Make both tuples"),
         (compare(same=lambda a, b: product(a) == product(b)), "equally many numbers"),

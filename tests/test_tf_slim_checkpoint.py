@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -139,12 +140,14 @@ def test_without_logits(saved, reference):
     np.testing.assert_allclose(features(IMAGES) @ kernel[0, 0] + bias, full(IMAGES), atol=1e-4)
 
 
-def test_other_scope(saved, reference):
+def test_other_scope(saved, reference, tmp_path):
     model = network(name="mine")
-    message = refuse(saved, "76 missing: mine/conv1/weights, .* and others", model)
+    message = refuse(saved, "76 missing in the file: mine/conv1/weights, .* and others", model)
     assert message.endswith(
         "The names in the file start with resnet_v2: give scope='resnet_v2'."
     )
+    save_checkpoint(network(), tmp_path / "m", scope="tower/resnet_v2")
+    refuse(tmp_path / "m", "start with tower/resnet_v2: give scope='tower/resnet_v2'", model)
     load_checkpoint(model, saved, scope="resnet_v2")
     expected = reference.run(reference.logits, IMAGES)
     np.testing.assert_allclose(model(IMAGES), expected, atol=1e-5 * expected.std())
@@ -180,14 +183,14 @@ def write(path, change):
 
 CONV = "resnet_v2/block2/unit_1/bottleneck_v2/conv2/weights"
 CHANGES = {
-    "missing": (lambda v: v.pop(CONV), f"1 missing: {CONV}."),
+    "missing": (lambda v: v.pop(CONV), f"1 missing in the file: {CONV}."),
     "extra": (
         lambda v: v.update({"resnet_v2/conv9/weights": np.ones(2)}),
-        "1 extra: resnet_v2/conv9",
+        "1 not in the network: resnet_v2/conv9",
     ),
     "mis-shaped": (
         lambda v: v.update({CONV: v[CONV][..., :5]}),
-        rf"1 mis-shaped: {CONV} \(3, 3, 8, 5\) for \(3, 3, 8, 8\)",
+        rf"1 mis-shaped: {CONV} \(3, 3, 8, 5\) in the file, \(3, 3, 8, 8\) in the network",
     ),
     "transposed": (lambda v: v.update({CONV: v[CONV].T}), "mis-shaped"),
     "integers": (lambda v: v.update({CONV: v[CONV].astype(int)}), f"1 not floating: {CONV}"),
@@ -196,7 +199,7 @@ CHANGES = {
             v.pop(CONV),
             v.update({"x": np.ones(2), "resnet_v2/conv1/biases": np.ones(2)}),
         ),
-        "1 missing: .*; 1 extra: x; 1 mis-shaped: resnet_v2/conv1/biases",
+        "1 missing in the file: .*; 1 not in the network: x; 1 mis-shaped: resnet_v2/conv1",
     ),
 }
 
@@ -205,22 +208,36 @@ CHANGES = {
 def test_misfits_change_nothing(tmp_path, name):
     change, message = CHANGES[name]
     if name == "transposed":
-        message = rf"{CONV} \(8, 8, 3, 3\) for \(3, 3, 8, 8\)"
+        message = rf"{CONV} \(8, 8, 3, 3\) in the file, \(3, 3, 8, 8\) in the network"
     assert "Only the logits" not in refuse(write(tmp_path / "model", change), message)
 
 
 def test_other_floats_are_cast(tmp_path):
     path = write(tmp_path / "model", lambda v: v.update({CONV: v[CONV].astype(np.float64)}))
     load_checkpoint(network(), path)
+    old = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        double, again = network(), network()
+    finally:
+        keras.config.set_dtype_policy(old)
+    double.get_layer("conv1").kernel.assign_add(np.full((7, 7, 3, 64), 1e-12))
+    save_checkpoint(double, tmp_path / "double")
+    load_checkpoint(again, tmp_path / "double")
+    assert all(map(np.array_equal, double.get_weights(), again.get_weights()))
 
 
 def test_other_networks(saved):
-    message = refuse(saved, r"2 mis-shaped: .*/biases \(7,\) for \(9,\)", network(9))
+    message = refuse(
+        saved, r"2 mis-shaped: .*/biases \(7,\) in the file, \(9,\) in the network", network(9)
+    )
     assert message.endswith("Only the logits differ: include_logits=False leaves them out.")
-    refuse(saved, "2 extra: .*include_logits=False", network(num_classes=None))
+    refuse(saved, "2 not in the network: .*include_logits=False", network(num_classes=None))
     deeper = [slim.resnet_v2_block("block1", 4, 3, 2), BLOCKS[1]]
     refuse(
-        saved, "missing: resnet_v2/block1/unit_3/bottleneck_v2/preact/gamma", network(7, deeper)
+        saved,
+        "missing in the file: resnet_v2/block1/unit_3/bottleneck_v2/preact/gamma",
+        network(7, deeper),
     )
     wider = [slim.resnet_v2_block("block1", 8, 2, 2), BLOCKS[1]]
     refuse(saved, "mis-shaped: .*block1/unit_1", network(7, wider))
@@ -276,6 +293,44 @@ def test_missing_files(folder):
     refuse(folder / "nowhere" / "model", "There is no checkpoint", error=FileNotFoundError)
 
 
+def test_names_that_tensorflow_takes_for_others(tmp_path):
+    save_checkpoint(network(), tmp_path / "m")
+    (tmp_path / "m").mkdir()
+    save_checkpoint(network(), tmp_path / "m" / "inner")
+    for path in (tmp_path / "m", tmp_path / "m.index", tmp_path):
+        refuse(path, "name of a checkpoint and of a folder")
+    for name in ("run[1]", "run*", "run?", "a\\b"):
+        (tmp_path / name).mkdir()
+        refuse(tmp_path / name, "for a pattern")
+        for path in (tmp_path / name, tmp_path):
+            with pytest.raises(CheckpointError, match="for a pattern"):
+                save_checkpoint(network(), path / f"new{name}")
+        assert list((tmp_path / name).iterdir()) == []
+    for name in ("m.ckpt-00000-of-00003", "m.ckpt-?????-of-00003"):
+        refuse(tmp_path / name, "several files of a checkpoint of the old kind")
+
+
+def test_a_part_of_an_array_in_the_old_kind(tmp_path):
+    values = {n: v.numpy() for n, v in slim.variables(network()).items()}
+    first = "resnet_v2/conv1/weights"
+    places = {name: "" for name in values} | {first: "7 7 3 64 0,7:0,7:0,3:0,32"}
+    values[first] = values[first][..., :32]
+    tf.raw_ops.SaveSlices(
+        filename=str(tmp_path / "part.ckpt"),
+        tensor_names=[*values],
+        shapes_and_slices=[*places.values()],
+        data=[*values.values()],
+    )
+    assert "Op:" not in refuse(tmp_path / "part.ckpt", "damaged, cut short or no checkpoint")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00"])
+def test_unreadable_state_of_a_folder(folder, content):
+    (folder / "checkpoint").write_bytes(content)
+    (folder / "._model.ckpt.index").write_bytes(b"of a Mac")
+    assert len(load_checkpoint(network(), os.fsencode(folder)).taken) == 76
+
+
 def test_no_checkpoint_at_all(tmp_path):
     (tmp_path / "picture.ckpt").write_bytes(b"\x89PNG" * 100)
     refuse(tmp_path / "picture.ckpt", "damaged, cut short or no checkpoint")
@@ -327,4 +382,8 @@ def test_bad_places_to_write(tmp_path):
         save_checkpoint(network(), tmp_path)
     with pytest.raises(FileNotFoundError, match="Make it first"):
         save_checkpoint(network(), tmp_path / "nowhere" / "model")
+    (tmp_path / "m.index").mkdir()
+    with pytest.raises(ValueError, match="must be a new file's name"):
+        save_checkpoint(network(), tmp_path / "m")
+    (tmp_path / "m.index").rmdir()
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ The right answers stand here as written-out lists where that is possible.
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 from course_utils.check.core import exercise
@@ -31,6 +32,7 @@ NAMES = {
     ("resnet_v2_50", "conv1", "kernel"): "resnet_v2_50/conv1/weights",
     ("resnet_v2_50", "logits", "bias"): "resnet_v2_50/logits/biases",
     ("tiny", "postnorm", "moving_mean"): "tiny/postnorm/moving_mean",
+    ("tiny", "postnorm", "moving_variance"): "tiny/postnorm/moving_variance",
     ("tiny", f"{UNIT}.conv1.BatchNorm", "gamma"): (
         "tiny/block1/unit_2/bottleneck_v2/conv1/BatchNorm/gamma"
     ),
@@ -103,15 +105,23 @@ PREFIXES = {
     "model.ckpt-140": "model.ckpt-140",
     "weights.index": "weights",
     "my.data.index": "my.data",
+    "my.index.meta": "my.index",
+    "my.index.data-00000-of-00001": "my.index",
+    "a.meta.b": "a.meta.b",
     "plain": "plain",
     "meta.data": "meta.data",
 }
+NO_DATA = "notes.data-backup"
 
 
 def _suffix_list(name) -> str:
     for end in (".index", ".meta", ".data-00000-of-00001"):
         name = name.removesuffix(end)
     return name
+
+
+def _one_after_the_other(name) -> str:
+    return name.replace(".index", "").replace(".meta", "").partition(".data-")[0]
 
 
 def _up_to_ckpt(name) -> str:
@@ -132,6 +142,14 @@ PREFIX_MISTAKES = {
     ),
     ".ckpt and the step belong to the prefix.": (lambda n: PREFIXES[n].partition(".ckpt")[0]),
     "The step belongs to the prefix, and not every prefix has .ckpt in it.": _up_to_ckpt,
+    "Not every prefix has .ckpt in it.": lambda n: n.partition(".ckpt")[0] + ".ckpt",
+    "A prefix may have no dot, or several: look at the end of the name.": (
+        lambda n: ".".join(n.split(".")[:2])
+    ),
+    "Only the last ending goes: the prefix my.index has one of its own.": _one_after_the_other,
+    "One ending goes, not one after the other: my.index is a prefix.": (
+        lambda n: re.sub(r"(\.index|\.meta|\.data-\d+-of-\d+)+$", "", n)
+    ),
     "The data file belongs to the checkpoint too.": (
         lambda n: n.removesuffix(".index").removesuffix(".meta")
     ),
@@ -143,6 +161,9 @@ PREFIX_MISTAKES = {
     ),
     "strip removes letters from both ends, not a word. Take removesuffix.": (
         lambda n: n.rstrip(".index").rstrip(".meta")
+    ),
+    "strip removes letters, not a word, and .meta and .data-... go too. Take removesuffix.": (
+        lambda n: n.rstrip(".index")
     ),
     "Only an ending counts: data and meta may stand in the prefix.": (
         lambda n: re.split(r"\.(?:index|meta|data)", n)[0]
@@ -160,9 +181,12 @@ def prefix_of(candidate) -> str | None:
     def say(case, given, answer):
         return f"For {case[0]!r} you gave {given!r}; it is {answer!r}."
 
-    return _first_wrong(
-        got, [(n,) for n in PREFIXES], [*PREFIXES.values()], PREFIX_MISTAKES, say
-    )
+    cases = [(n,) for n in PREFIXES]
+    if text := _first_wrong(got, cases, [*PREFIXES.values()], PREFIX_MISTAKES, say):
+        return text
+    if candidate(NO_DATA) != NO_DATA:
+        return f"A data file ends in numbers, like .data-00000-of-00001; {NO_DATA} is none."
+    return None
 
 
 # --- Exercise 3 -------------------------------------------------------------------------
@@ -174,6 +198,7 @@ EXPECTED = {
     "net/logits/weights": (1, 1, 64, 10),
     "net/logits/biases": (10,),
     "net/Momentum_block/conv1/weights": (1, 1, 64, 8),
+    "net/conv2/weights": (5, 4, 8),
 }
 FOUND = {
     "net/logits/weights": [1, 1, 64, 7],
@@ -185,6 +210,10 @@ FOUND = {
     "net/Momentum_block/conv1/weights": [1, 1, 64, 8],
     "net/aux/biases": [64],
     "global_step": [],
+    "net/NoMomentum": [64],
+    "net/conv2/weights": [3, 4, 8],
+    "net/global_step_gate/weights": [64],
+    "net/global_step": [],
 }
 SHORTER = {name: FOUND[name] for name in [*FOUND][2:4]}
 TABLES = [
@@ -192,6 +221,7 @@ TABLES = [
     (EXPECTED, FOUND),
     (EXPECTED, SHORTER),
     ({"a": (4,)}, {"a": (1, 4), "a/Momentum": (1, 4)}),
+    ({"a": (4,)}, {"a": (4, 1)}),
     ({"b": (2, 3)}, {"b": (3, 2), "global_step": ()}),
 ]
 
@@ -242,6 +272,24 @@ TABLE_MISTAKES = {
     "Only names that end in /Momentum are slots; a scope may have the word in it.": (
         partial(_compare, noise=lambda n: n == "global_step" or "Momentum" in n)
     ),
+    "Only names that end in /Momentum, with the slash, are slots.": (
+        partial(_compare, noise=lambda n: n.endswith("Momentum") or n == "global_step")
+    ),
+    "Only the name global_step itself goes; net/global_step is extra.": (
+        partial(_compare, noise=lambda n: n.endswith(("/Momentum", "global_step")))
+    ),
+    "Only the name global_step itself goes, not each name that has the word in it.": (
+        partial(_compare, noise=lambda n: n.endswith("/Momentum") or "global_step" in n)
+    ),
+    "Compare all sizes of a shape, and how many they are: zip stops at the shorter one.": (
+        partial(_compare, equal=lambda a, b: all(x == y for x, y in zip(a, b, strict=False)))
+    ),
+    "Compare all sizes of a shape, not just their count and the last one.": (
+        partial(_compare, equal=lambda a, b: (len(a), a[-1:]) == (len(b), tuple(b[-1:])))
+    ),
+    "Leave out global_step itself and what ends in /Momentum, with the slash; no other name.": (
+        partial(_compare, noise=lambda n: n.endswith(("Momentum", "global_step")))
+    ),
     "A shape may be a list or a tuple, and [4] == (4,) is False. Make both tuples.": (
         partial(_compare, equal=lambda a, b: a == b)
     ),
@@ -261,7 +309,7 @@ TABLE_MISTAKES = {
 @exercise
 def compare_tables(candidate) -> str | None:
     """candidate(expected, found) is the names missing, extra and of another shape."""
-    copies = [tuple(dict(table) for table in case) for case in TABLES]
+    copies = deepcopy(TABLES)
     got = [_plain(candidate(*case)) for case in copies]
     if any(answer is None for answer in got):
         return "Give three lists of names: missing, extra, mis-shaped."

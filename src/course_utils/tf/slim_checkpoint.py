@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from course_utils.tf import slim
@@ -44,10 +43,12 @@ def find_checkpoint(path) -> str:
     In a folder it is the one that the file `checkpoint` calls the newest, else the only one.
 
     Raises FileNotFoundError where there is none, and CheckpointError where a file of it is
-    missing or where a folder has several and does not say which.
+    missing, where a folder has several and does not say which, and from `check_name`.
     """
-    path = Path(path)
+    path = Path(os.fsdecode(path))
+    check_name(path)
     prefix = newest_in(path) if path.is_dir() else Path(SUFFIX.sub("", str(path)))
+    check_name(prefix)
     index = prefix.with_name(f"{prefix.name}.index")
     data = [file.name for file in prefix.parent.glob("*") if is_data_of(file, prefix)]
     if index.is_file() and not data:
@@ -68,21 +69,45 @@ def find_checkpoint(path) -> str:
     return str(prefix)
 
 
+def check_name(path) -> None:
+    """Raise CheckpointError for a name that TensorFlow would take for another one."""
+    path = Path(SUFFIX.sub("", str(path)))
+    if re.search(r"-(?:\d{5}|\?{5})-of-\d{5}$", path.name):
+        raise CheckpointError(
+            f"{path} is one of several files of a checkpoint of the old kind, which are not "
+            "read here. Restore it with tf.compat.v1's Saver and save it again."
+        )
+    if signs := (set("*?[\\") - {os.sep}) & set(str(path)):
+        raise CheckpointError(
+            f"TensorFlow takes {' '.join(sorted(signs))} in {path} for a pattern and may read "
+            "another file. Rename the file or the folder."
+        )
+    if path.is_dir() and path.with_name(f"{path.name}.index").is_file():
+        raise CheckpointError(
+            f"{path} is the name of a checkpoint and of a folder, and TensorFlow would look "
+            "into the folder. Rename one of them."
+        )
+
+
 def is_data_of(file, prefix) -> bool:
     return file.name.startswith(f"{prefix.name}.data-") and bool(SUFFIX.search(file.name))
 
 
 def newest_in(folder) -> Path:
     """Return the prefix of the newest checkpoint in a folder, as far as the folder tells."""
-    if state := tf.train.get_checkpoint_state(str(folder)):
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # `checkpoint` is empty or no text: as if it were not there
+        state = None
+    if state:
         # The path may be that of the machine that trained: only its last part counts here.
         return folder / re.split(r"[/\\]", state.model_checkpoint_path)[-1]
-    found = {SUFFIX.sub("", file.name) for file in folder.glob("*.index")}
-    found |= {file.name for file in folder.glob("*.ckpt") if file.is_file()}
+    found = {SUFFIX.sub("", file.name) for file in folder.glob("[!.]*.index")}
+    found |= {file.name for file in folder.glob("[!.]*.ckpt") if file.is_file()}
     if len(found) > 1:
         raise CheckpointError(
             f"{folder} has {len(found)} checkpoints, {', '.join(sorted(found)[:SHOWN])} among "
-            "them, and no file `checkpoint` that says which is the newest. Give one of them."
+            "them, and no file `checkpoint` says which is the newest. Give one of them."
         )
     if not found:
         raise FileNotFoundError(f"There is no checkpoint in {folder}: no file ends in .index.")
@@ -96,6 +121,7 @@ def damage_told(prefix):
         yield
     except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", reason)  # which operation found it
         raise CheckpointError(
             f"{prefix} cannot be read: it is damaged, cut short or no checkpoint ({reason}). "
             "Copy or download it again."
@@ -114,10 +140,10 @@ def misfits(expected, shapes, types) -> list[str]:
     """Say how names, shapes and types of a checkpoint differ from the expected shapes."""
     both = [name for name in expected if name in shapes]
     kinds = {
-        "missing": [name for name in expected if name not in shapes],
-        "extra": [name for name in shapes if name not in expected],
+        "missing in the file": [name for name in expected if name not in shapes],
+        "not in the network": [name for name in shapes if name not in expected],
         "mis-shaped": [
-            f"{name} {tuple(shapes[name])} for {expected[name]}"
+            f"{name} {tuple(shapes[name])} in the file, {expected[name]} in the network"
             for name in both
             if tuple(shapes[name]) != expected[name]
         ],
@@ -134,7 +160,8 @@ def advice(expected, shapes, scope) -> str:
     """Return what to do about the commonest misfits, or nothing."""
     if any(".ATTRIBUTES" in name for name in shapes):
         return " This is a TF2 checkpoint: read it with tf.train.Checkpoint."
-    scopes = sorted({name.partition("/")[0] for name in shapes if "/conv1/" in name})
+    last = "/postnorm/gamma"
+    scopes = [name.removesuffix(last) for name in shapes if name.endswith(last)]
     if scopes and not any(name.startswith(f"{scope}/") for name in shapes):
         return f" The names in the file start with {scopes[0]}: give scope={scopes[0]!r}."
     logits = f"{scope}/logits/"
@@ -157,10 +184,10 @@ def load_checkpoint(model, path, *, scope=None, include_logits=True) -> Loaded:
     variable, has another one or another shape. The model is then as it was.
     """
     scope = model.name if scope is None else scope
-    left_out = () if include_logits else f"{scope}/logits/"
-    variables = slim.variables(model, scope)
-    variables = {n: v for n, v in variables.items() if not n.startswith(left_out)}
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    left_out = () if include_logits else f"{scope}/logits/"  # startswith(()) is never true
+    wanted = slim.variables(model, scope)
+    wanted = {n: v for n, v in wanted.items() if not n.startswith(left_out)}
+    expected = {name: tuple(variable.shape) for name, variable in wanted.items()}
     prefix = find_checkpoint(path)
     with damage_told(prefix):
         reader = tf.train.load_checkpoint(prefix)
@@ -172,9 +199,15 @@ def load_checkpoint(model, path, *, scope=None, include_logits=True) -> Loaded:
         text = f"{prefix} does not fit {model.name}: {'; '.join(problems)}."
         raise CheckpointError(text + advice(expected, shapes, scope))
     with damage_told(prefix):
-        values = {name: reader.get_tensor(name) for name in expected}
-    for name, variable in variables.items():
-        variable.assign(values[name].astype(np.float32))
+        # Where a part of an array is missing, this raises and the reader does not.
+        values = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=[*expected],
+            shape_and_slices=[""] * len(expected),
+            dtypes=[types[name] for name in expected],
+        )
+    for variable, value in zip(wanted.values(), values, strict=True):
+        variable.assign(tf.cast(value, variable.dtype))
     return Loaded(tuple(expected), tuple(sorted(found.keys() - expected.keys())))
 
 
@@ -182,14 +215,19 @@ def save_checkpoint(model, path, *, scope=None) -> None:
     """Write a `slim.resnet_v2` as a TF1 checkpoint, which slim's own code restores.
 
     `path` is the prefix: the files are `<path>.index` and `<path>.data-00000-of-00001`.
-    They are written beside and then moved: a run that breaks off leaves no half file.
+    They are written beside and then moved. A run that breaks off while it writes leaves the
+    old files; between the two moves they do not belong together, and loading says so. A
+    .meta, or further parts, of an older checkpoint of that name stay.
 
-    Raises FileNotFoundError without the folder, and ValueError if `path` is a folder or the
-    name of one of the files.
+    Raises FileNotFoundError without the folder, and ValueError if `path` or one of the files
+    is a folder, for the name of one of the files, and from `check_name`.
     """
-    path = Path(path)
-    if path.is_dir() or SUFFIX.search(path.name):
+    path = Path(os.fsdecode(path))
+    files = [f"{path.name}.data-00000-of-00001", f"{path.name}.index"]
+    taken = any((path.parent / name).is_dir() for name in (path.name, *files))
+    if taken or SUFFIX.search(path.name):
         raise ValueError(f"{path} must be a new file's name without .index or .data-...")
+    check_name(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent}. Make it first.")
     variables = slim.variables(model, scope)
@@ -200,5 +238,5 @@ def save_checkpoint(model, path, *, scope=None) -> None:
             shape_and_slices=[""] * len(variables),
             tensors=[variable.numpy() for variable in variables.values()],
         )
-        for file in (f"{path.name}.data-00000-of-00001", f"{path.name}.index"):
+        for file in files:
             os.replace(os.path.join(folder, file), path.parent / file)
