@@ -1,5 +1,9 @@
 """What each checker of an exercise has to do, whatever the exercise."""
 
+import copy
+
+import numpy as np
+
 from course_utils import check
 
 
@@ -11,6 +15,17 @@ def said(capsys, name, candidate):
     """The verdict and the printed line."""
     passed = getattr(check, name)(candidate)
     return passed, capsys.readouterr().out.strip()
+
+
+def spoil(thing):
+    """Change plain data in place, as far as it goes."""
+    if isinstance(thing, np.ndarray) and thing.flags.writeable:
+        thing[...] = 0
+    elif isinstance(thing, list | tuple | dict):
+        for inner in thing.values() if isinstance(thing, dict) else thing:
+            spoil(inner)
+        if not isinstance(thing, tuple):
+            thing.clear()
 
 
 class CheckerTests:
@@ -39,6 +54,18 @@ class CheckerTests:
 
     def test_right_answer(self, name, candidate, capsys):
         assert said(capsys, name, candidate) == (True, f"{name}: correct")
+
+    def test_right_answer_may_spoil_its_arguments(self, name, candidate, capsys):
+        def spoiling(*args, **kwargs):
+            try:
+                return candidate(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+            finally:
+                spoil([*args, *kwargs.values()])
+
+        with np.errstate(all="ignore"):  # a checker may meet the zeros
+            passed, line = said(capsys, name, spoiling)
+        forbidden = "chang" in line or "must stay" in line  # a few exercises say so
+        assert passed or forbidden, line
 
     def test_wrong_answer_is_named(self, name, candidate, words, capsys):
         passed, line = said(capsys, name, candidate)

@@ -61,10 +61,35 @@ def penalty_by_dot(values, rate):
     return 0.5 * rate * np.dot(flat, flat)
 
 
+def count_in_an_array(units):
+    return np.array(count_by_formula(units))
+
+
+def names_by_emptying(blocks):
+    """Takes the lists that it was given apart."""
+    names, channels = ["conv1"], 64
+    while blocks:
+        (scope, units), number = blocks.pop(0), 0
+        while units:
+            (depth, *_), number = units.pop(0), number + 1
+            unit = f"{scope}/unit_{number}/bottleneck_v2"
+            ends = ["/shortcut"] * (depth != channels) + ["/conv1", "/conv2", "/conv3", ""]
+            names += [unit + end for end in ends]
+            channels = depth
+        names.append(scope)
+    return [*names, "logits"]
+
+
+def penalty_in_place(values, rate):
+    for value in values.values():
+        value **= 2
+    return rate / 2 * sum(v.sum() for name, v in values.items() if "/weights" in name)
+
+
 RIGHT = {
-    "variable_count": [count_by_formula, count_by_lists],
-    "end_point_names": [names_by_insertion, names_by_generator],
-    "weight_penalty": [penalty_by_sum, penalty_by_dot],
+    "variable_count": [count_by_formula, count_by_lists, count_in_an_array],
+    "end_point_names": [names_by_insertion, names_by_generator, names_by_emptying],
+    "weight_penalty": [penalty_by_sum, penalty_by_dot, penalty_in_place],
 }
 
 
@@ -77,12 +102,19 @@ def renamed(change):
     return lambda blocks: change(names_by_insertion(blocks))
 
 
-def projected(rule, blocks):
-    names = ["conv1"]
+def emptied(blocks):
+    blocks.clear()
+    return ["conv1", "logits"]
+
+
+def projected(rule, blocks, each_from_64=False):
+    names, channels = ["conv1"], 64
     for scope, units in blocks:
-        for i, (_, _, stride) in enumerate(units, start=1):
+        channels = 64 if each_from_64 else channels
+        for i, (depth, _, stride) in enumerate(units, start=1):
             unit = f"{scope}/unit_{i}/bottleneck_v2"
-            names += [f"{unit}/shortcut"] if rule(i, stride) else []
+            changes, channels = depth != channels, depth
+            names += [f"{unit}/shortcut"] if rule(i, stride, changes) else []
             names += [f"{unit}/conv{k}" for k in (1, 2, 3)] + [unit]
         names.append(scope)
     return [*names, "logits"]
@@ -154,7 +186,12 @@ WRONG = {
         (counted(unit=18, block=0), "Only the first unit of a block projects"),
         (counted(unit=12), "batch norm of its own, preact"),
         (counted(ends=4), "postnorm is missing"),
-        (counted(ends=6), "logits or the root convolution are missing"),
+        (counted(ends=6), "those of the logits, of the root convolution, or of one block's"),
+        (lambda units: count_by_formula(units) - 2, "or of one block's projection"),
+        (counted(block=0, ends=10), "You count one in all"),
+        (counted(unit=19, block=5, ends=11), "Not each convolution has batch norm"),
+        (counted(unit=22, block=6, ends=12), "biases beside it"),
+        (counted(ends=9), "Leave the step counter out"),
         (counted(ends=11), "root convolution has a bias and no batch norm"),
         (counted(ends=0), "The ends are missing"),
         (counted(unit=9, ends=7), "Without the arg_scope it would be so"),
@@ -164,10 +201,19 @@ WRONG = {
         (lambda units: [272], "one number"),
     ],
     "end_point_names": [
-        (lambda blocks: projected(lambda i, s: i == 1, blocks), "not on the place"),
-        (lambda blocks: projected(lambda i, s: s > 1, blocks), "not on the stride"),
-        (lambda blocks: projected(lambda i, s: False, blocks), "whose channels change"),
-        (lambda blocks: projected(lambda i, s: True, blocks), "whose channels stay"),
+        (lambda blocks: projected(lambda i, s, c: i == 1, blocks), "not on the place"),
+        (lambda blocks: projected(lambda i, s, c: s > 1, blocks), "not on the stride"),
+        (
+            lambda blocks: projected(lambda i, s, c: c or s > 1, blocks),
+            "pooling of an identity shortcut is no end point",
+        ),
+        (
+            lambda blocks: projected(lambda i, s, c: c, blocks, each_from_64=True),
+            "channels go on from block to block",
+        ),
+        (emptied, "your list lacks 'block1/unit_1/bottleneck_v2/conv1'"),
+        (lambda blocks: projected(lambda i, s, c: False, blocks), "whose channels change"),
+        (lambda blocks: projected(lambda i, s, c: True, blocks), "whose channels stay"),
         (renamed(lambda names: [from_zero(name) for name in names]), "counted from 1"),
         (
             renamed(lambda names: [n for n in names if "/" in n or n in ("conv1", "logits")]),
@@ -196,11 +242,14 @@ WRONG = {
         ),
         (renamed(sorted), "not in slim's order"),
         (renamed(lambda names: names[::-1]), "Name 1 is 'logits' and should be 'conv1'"),
-        (renamed(lambda names: [*names, "conv1"]), "you have 'conv1' too many"),
-        (renamed(lambda names: [*names, "pool5"]), "you have 'pool5' too many"),
+        (renamed(lambda names: [*names, "conv1"]), "your list has 'conv1' too many"),
+        (
+            renamed(lambda names: [*names, "pool5"]),
+            "(128, 32, 1), (128, 32, 2)])] your list has 'pool5' too many",
+        ),
         (
             renamed(lambda names: ["conv1", "logits"]),
-            "you lack 'block1/unit_1/bottleneck_v2/conv1'",
+            "your list lacks 'block1/unit_1/bottleneck_v2/conv1'",
         ),
         (renamed(lambda names: " ".join(names)), "one list of names"),
         (renamed(lambda names: dict.fromkeys(names)), "one list of names"),
@@ -232,7 +281,14 @@ WRONG = {
             "last layer has a penalty too",
         ),
         (penalized(share=1, of=np.sum), "the loss has the square"),
-        (lambda values, rate: 1.0, "you gave 1; it is"),
+        (lambda values, rate: penalty_by_sum(values, 1e-4), "rate is an argument"),
+        (
+            lambda values, rate: penalty_by_sum(
+                {name: v for name, v in values.items() if "shortcut" not in name}, rate
+            ),
+            "projections have a penalty too",
+        ),
+        (lambda values, rate: 1.0, "and 11 variables you gave 1; it is"),
         (lambda values, rate: [v.sum() for v in values.values()], "one number"),
     ],
 }

@@ -61,6 +61,24 @@ def clipped_root(value):
     return math.sqrt(max(value, 0))
 
 
+def in_single_precision(durations):
+    some = np.array(durations, np.float32)
+    sds = [0.0] + [float(some[:i].std(ddof=1)) for i in range(2, len(some) + 1)]
+    return [(pair[0], sd) for pair, sd in zip(welford(durations), sds, strict=True)]
+
+
+def mean_that_is_off(durations):
+    off = 1e-4 if len(durations) > 10 else 0
+    return [(mean + off, sd) for mean, sd in welford(durations)]
+
+
+def new_mean_only(durations):
+    means = [statistics.fmean(durations[: i + 1]) for i in range(len(durations))]
+    squares = np.cumsum([(d - mean) ** 2 for d, mean in zip(durations, means, strict=True)])
+    pairs = zip(means, squares, strict=True)
+    return [(m, math.sqrt(q / max(i, 1))) for i, (m, q) in enumerate(pairs)]
+
+
 def ratios(ours, theirs):
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
@@ -99,7 +117,13 @@ WRONG = {
         (lambda d: [(m, s / math.sqrt(i)) for i, (m, s) in enumerate(welford(d), 1)], "error"),
         (squares(math.sqrt), "raised ValueError"),
         (squares(nan_root), "not a number"),
-        (squares(clipped_root), "Of 60 durations that spread by 8.2e-11 s you say"),
+        (squares(lambda v: v**0.5), "is a complex number"),
+        (squares(clipped_root), "which spread by 8.2e-11 s, you say"),
+        (in_single_precision, "or single precision"),
+        (mean_that_is_off, "nearly equal you say 0.3701000001 is the mean"),
+        (new_mean_only, "from the old mean by that from the new one"),
+        (lambda d: iter(welford(d)), "Give a list, not a generator"),
+        (lambda d: (pair for pair in welford(d)), "Give a list, not a generator"),
         (lambda d: welford(d)[-1], "That is one pair"),
         (lambda d: welford(d)[-1:], "That is one pair"),
         (lambda d: welford(d)[1:], "After the first batch"),

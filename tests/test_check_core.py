@@ -2,7 +2,7 @@
 
 import pytest
 
-from course_utils.check.core import exercise, raises
+from course_utils.check.core import answers, exercise, explain, raises
 
 
 @exercise
@@ -78,6 +78,25 @@ def test_a_bug_of_the_checker_is_not_blamed_on_the_function(capsys):
 
     assert broken(right) is False
     assert "Your function raised" not in capsys.readouterr().out
+
+
+def test_what_a_function_changes_in_its_arguments_changes_no_expected_answer(capsys):
+    @exercise
+    def total(candidate):
+        cases = [([1, 2],), ([3],)]
+        return explain(answers(candidate, cases), cases, sum, {}, "{} {} {}".format)
+
+    def empties_and_is_wrong(numbers):
+        numbers.clear()
+        return 0
+
+    def empties_and_is_right(numbers):
+        return numbers.pop() + (total_of(numbers) if numbers else 0)
+
+    total_of = empties_and_is_right
+    assert total(empties_and_is_wrong) is False
+    assert total(empties_and_is_right) is True
+    assert capsys.readouterr().out == "total: not yet. ([1, 2],) 0 3\ntotal: correct\n"
 
 
 def test_interrupting_is_not_an_answer():

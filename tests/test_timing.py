@@ -100,6 +100,37 @@ def test_the_wait_is_inside_the_measured_time(clock, monkeypatch):
     assert timed.durations == (7, 7)
 
 
+def test_tensorflow_is_waited_for_inside_the_measured_time():
+    import tensorflow as tf
+
+    @tf.function
+    def work(x):
+        for _ in range(4):
+            x = tf.tanh(x @ x)
+        return tf.reduce_sum(x)
+
+    def no_result(x):
+        work(x)
+
+    x = tf.random.stateless_uniform((500, 500), seed=(0, 1))
+    tf.config.experimental.set_synchronous_execution(False)  # calls return early, as on a GPU
+    try:
+        waited = timing.time_run(lambda: work(x), num_batches=3, burn_in=1)
+        forgotten = timing.time_run(lambda: no_result(x), num_batches=3, burn_in=1)
+        work(x).numpy()
+    finally:
+        tf.config.experimental.set_synchronous_execution(True)
+    assert waited.fastest > 2 * forgotten.fastest
+
+
+def test_what_is_no_tensor_and_no_collection_is_not_waited_for(waited):
+    class Result:
+        logits = OnGpu("cuda")
+
+    timing.synchronise(Result())
+    assert waited == []
+
+
 def test_tensorflows_tensors_are_fetched(monkeypatch):
     import keras
     import tensorflow as tf

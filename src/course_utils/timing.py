@@ -27,7 +27,9 @@ def synchronise(result) -> None:
     """Wait until the device has finished computing `result`.
 
     On a GPU a call returns before its work is done. `result` is a tensor of either
-    framework, or a list, tuple or dictionary of them. Plain Python values need no wait.
+    framework, or a list, tuple or dictionary of them. Anything else is not waited for:
+    plain values need no wait, but a dataclass or tf.IndexedSlices (the gradient of an
+    embedding) would. A TensorFlow tensor is fetched, which copies it: return a small one.
     """
     if isinstance(result, Mapping):
         result = tuple(result.values())

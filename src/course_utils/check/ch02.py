@@ -224,7 +224,7 @@ def _untouched(params, before, changed) -> str | None:
     for name, value in before.items():
         if name not in changed:
             return f'"{name}" is missing. Return all parameters of the block.'
-        if not np.array_equal(params[name], value):
+        if not np.array_equal(params.get(name), value):
             return f'You changed the caller\'s params["{name}"] in place. Copy, then change.'
     for name, value in before.items():
         if np.shape(changed[name]) != value.shape:

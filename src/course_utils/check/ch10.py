@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_utils.check.core import exercise, explain
+from course_utils.check.core import answers, exercise, explain
 
 __all__ = ["double_softmax_bounds", "misclassification_error", "weight_layers"]
 
@@ -85,7 +85,7 @@ _BOUNDS = {
 def double_softmax_bounds(candidate) -> str | None:
     """candidate(num_classes) is the lowest and the highest loss after two softmaxes."""
     cases = [(10,), (2,), (6,), (1000,)]
-    got = [candidate(*case) for case in cases]
+    got = answers(candidate, cases)
     for answer in got:
         if problem := _no_pair(answer, "the lowest and the highest loss"):
             return problem
@@ -171,7 +171,7 @@ def weight_layers(candidate) -> str | None:
     tables = [post, [(2, 8, 2), (5, 16, 4)], [(1, 8, 2)], [(4, 6, 2), (1, 12, 3), (2, 4, 1)]]
     tables.append([(2, 8, 2), (1, 8, 4)])
     cases = [([_Block(*row) for row in table],) for table in tables]
-    got = [candidate(*case) for case in cases]
+    got = answers(candidate, cases)
     for answer in got:
         if problem := _no_pair(answer, "layers and variables"):
             return problem
@@ -252,7 +252,7 @@ def misclassification_error(candidate) -> str | None:
     """candidate(batches) is the share of wrong images over all (logits, labels)."""
     cases = [(_batches(sizes, seed),) for seed, sizes in enumerate([[50, 50, 7], [9], [3, 40]])]
     try:
-        got = [candidate(*case) for case in cases]
+        got = answers(candidate, cases)
     except ValueError as error:
         if "broadcast" not in str(error):
             raise

@@ -9,7 +9,7 @@ from numbers import Integral
 
 import numpy as np
 
-from course_utils.check.core import exercise, explain
+from course_utils.check.core import answers, exercise, explain
 
 __all__ = ["end_point_names", "variable_count", "weight_penalty"]
 
@@ -40,7 +40,7 @@ def _variables(
 def variable_count(candidate) -> str | None:
     """candidate(units) is the number of arrays in slim's checkpoint."""
     cases = [((3, 4, 6, 3),), ((3, 24, 36, 3),), ((2, 2),), ((1,),), ((5, 1, 2),)]
-    got = [candidate(*case) for case in cases]
+    got = [np.asarray(answer)[()] for answer in answers(candidate, cases)]  # 0-d is a number
     if any(np.ndim(answer) for answer in got):
         return "Give one number, the count of all arrays."
     if any(_not_whole(answer) for answer in got):
@@ -68,9 +68,17 @@ def variable_count(candidate) -> str | None:
         "postnorm is missing, or both the root convolution and the logits.": (
             partial(count, postnorm=0)
         ),
-        "The logits or the root convolution are missing: weights and biases.": (
-            partial(count, logits=0)
+        "Two arrays are missing in each case: those of the logits, of the root convolution, or "
+        "of one block's projection.": partial(count, logits=0),
+        "Each block has a projection, in its first unit. You count one in all.": (
+            lambda units: count(units) - 2 * (len(units) - 1)
         ),
+        "Not each convolution has batch norm: conv3, the projection, the root and the logits "
+        "have a bias.": partial(count, conv3=5, side=5, root=5),
+        "Batch norm behind each convolution, and biases beside it: slim has one of the two.": (
+            partial(count, conv=6, conv3=6, side=6, root=6)
+        ),
+        "Leave the step counter out.": lambda units: count(units) + 1,
         "The root convolution has a bias and no batch norm.": partial(count, root=5),
         "The ends are missing: the root convolution, postnorm and the logits.": (
             partial(count, root=0, logits=0, postnorm=0)
@@ -95,16 +103,16 @@ def _unit_names(unit, projects, last=("conv1", "conv2", "conv3")) -> list[str]:
 
 
 def _names(
-    blocks, *, projects=None, start=1, block="behind", unit="bottleneck_v2", more=(), between=()
-) -> list[str]:
+    blocks, *, projects=lambda i, changes, stride: changes, again=False, start=1,
+    block="behind", unit="bottleneck_v2", more=(), between=(),
+) -> list[str]:  # fmt: skip
     """Name unit by unit; the options make the mistakes of learners."""
     names, channels = ["conv1", *between], 64
     for scope, units in blocks:
-        found = []
+        found, channels = [], 64 if again else channels
         for i, (depth, _, stride) in enumerate(units):
             name = f"{scope}/unit_{i + start}" + (f"/{unit}" if unit else "")
-            new = depth != channels if projects is None else projects(i, depth, stride)
-            found += _unit_names(name, new)
+            found += _unit_names(name, projects(i, depth != channels, stride))
             if block == "inside" and i == 0:
                 found.append(scope)
             channels = depth
@@ -136,10 +144,16 @@ def _same_names(given, expected) -> bool:
 
 NAME_MISTAKES = {
     "A projection depends on the channels, not on the place in the block.": (
-        partial(_names, projects=lambda i, depth, stride: i == 0)
+        partial(_names, projects=lambda i, changes, stride: i == 0)
     ),
     "A projection depends on the channels, not on the stride.": (
-        partial(_names, projects=lambda i, depth, stride: stride > 1)
+        partial(_names, projects=lambda i, changes, stride: stride > 1)
+    ),
+    "The pooling of an identity shortcut is no end point, whatever its stride.": (
+        partial(_names, projects=lambda i, changes, stride: changes or stride > 1)
+    ),
+    "The channels go on from block to block. You begin each block with 64.": (
+        partial(_names, again=True)
     ),
     "A unit whose channels change has a projection, shortcut.": (
         partial(_names, projects=lambda *unit: False)
@@ -185,7 +199,7 @@ def end_point_names(candidate) -> str | None:
         ([("block1", [(32, 8, 1), (32, 8, 1), (48, 8, 2)])],),
         ([("first", [(256, 64, 2)]), ("second", [(256, 64, 1), (256, 64, 1)])],),
     ]
-    got = [candidate(*case) for case in cases]
+    got = answers(candidate, cases)
     if any(isinstance(answer, str | dict) or np.ndim(answer) != 1 for answer in got):
         return "Give one list of names."
 
@@ -195,8 +209,8 @@ def end_point_names(candidate) -> str | None:
             return f"Name {wrong + 1} is {given[wrong]!r} and should be {answer[wrong]!r}."
         lacking = [name for name in answer if name not in given]
         extra = [name for name in given if name not in answer]
-        what = f"lack {lacking[0]!r}" if lacking else f"have {(extra or given)[0]!r} too many"
-        return f"For {case[0][0][0]} with {len(case[0][0][1])} units and so on you {what}."
+        what = f"lacks {lacking[0]!r}" if lacking else f"has {(extra or given)[0]!r} too many"
+        return f"For blocks={case[0]!r} your list {what}."
 
     return explain(got, cases, _names, NAME_MISTAKES, say, _same_names)
 
@@ -242,6 +256,12 @@ PENALTY_MISTAKES = {
     ),
     "No square root: the penalty is in the squares.": _rooted,
     "rate is missing.": lambda values, rate: _penalty(values, 1.0),
+    "rate is an argument. You take 0.0001 always.": lambda values, rate: _penalty(values, 1e-4),
+    "The projections have a penalty too, shortcut.": (
+        lambda values, rate: _penalty(
+            {name: value for name, value in values.items() if "shortcut" not in name}, rate
+        )
+    ),
     "The last layer has a penalty too, logits.": (
         lambda values, rate: _penalty(
             {name: value for name, value in values.items() if "logits" not in name}, rate
@@ -262,6 +282,8 @@ def _examples():
         "net/block1/unit_1/bottleneck_v2/preact/beta": (4,),
         "net/block1/unit_1/bottleneck_v2/preact/moving_mean": (4,),
         "net/block1/unit_1/bottleneck_v2/preact/moving_variance": (4,),
+        "net/block1/unit_1/bottleneck_v2/shortcut/weights": (1, 1, 4, 8),
+        "net/block1/unit_1/bottleneck_v2/shortcut/biases": (8,),
         "net/block1/unit_1/bottleneck_v2/conv1/weights": (1, 1, 4, 2),
         "net/logits/weights": (1, 1, 2, 3),
         "net/logits/biases": (3,),
@@ -274,13 +296,12 @@ def _examples():
 def weight_penalty(candidate) -> str | None:
     """candidate(values, rate) is the sum of slim's L2 penalties."""
     cases = list(_examples())
-    got = [candidate(*case) for case in cases]
+    got = answers(candidate, cases)
     if any(np.ndim(answer) for answer in got):
         return "Give one number, the sum over all weights."
 
     def say(case, given, answer):
-        return (
-            f"For rate={case[1]:g} and nine variables you gave {given:.6g}; it is {answer:.6g}."
-        )
+        what = f"rate={case[1]:g} and {len(case[0])} variables"
+        return f"For {what} you gave {given:.6g}; it is {answer:.6g}."
 
     return explain(got, cases, _penalty, PENALTY_MISTAKES, say)

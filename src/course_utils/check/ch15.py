@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -36,22 +36,37 @@ _NEARLY_EQUAL = [0.37 + i % 3 * 1e-10 for i in range(60)]
 
 
 def _cancels(candidate) -> str | None:
-    """Name what happens to the mean of squares minus the squared mean, or None."""
+    """Name what happens to durations that are nearly equal, or None."""
     short = "The mean of the squares minus the square of the mean cancels for durations that "
-    short += "are nearly equal."
+    short += "are nearly equal. Here the difference went below zero, and its root"
     try:
-        spreads = np.asarray(candidate(list(_NEARLY_EQUAL)), dtype=float)[:, 1]
+        pairs = np.asarray(candidate(list(_NEARLY_EQUAL)))
     except ValueError:
-        return f"{short} Here the difference went below zero, and its root raised ValueError."
-    if np.isnan(spreads).any():
-        return f"{short} Here the difference went below zero, and its root is not a number."
-    right = [pair[1] for pair in _running(_NEARLY_EQUAL)]
-    if not np.allclose(spreads, right, rtol=1e-3, atol=1e-14):
+        return f"{short} raised ValueError."
+    if np.iscomplexobj(pairs):
+        return f"{short} is a complex number."
+    if np.isnan(pairs).any():
+        return f"{short} is not a number."
+    means, spreads = np.transpose(_running(_NEARLY_EQUAL))
+    some = "60 durations that are nearly equal"
+    if not np.allclose(pairs[:, 0], means, rtol=1e-12):
+        return f"Of {some} you say {pairs[-1, 0]:.12g} is the mean; it is {means[-1]:.12g}."
+    if not np.allclose(pairs[:, 1], spreads, rtol=1e-3, atol=1e-14):
         return (
-            f"{short} Of 60 durations that spread by {right[-1]:.1e} s you say "
-            f"{spreads[-1]:.1e}."
+            f"Of {some}, which spread by {spreads[-1]:.1e} s, you say {pairs[-1, 1]:.1e}. Is "
+            "there a difference of large numbers, which cancel, or single precision?"
         )
     return None
+
+
+def _new_mean_only(durations) -> list:
+    """Welford's method with both differences from the new mean."""
+    pairs, mean, q = [], 0.0, 0.0
+    for count, duration in enumerate(durations, start=1):
+        mean += (duration - mean) / count
+        q += (duration - mean) ** 2
+        pairs.append((mean, math.sqrt(q / max(count - 1, 1))))
+    return pairs
 
 
 @exercise
@@ -59,6 +74,8 @@ def running(candidate) -> str | None:
     """candidate(durations) is a list of (mean, sample sd), one after each batch."""
     cases = [([1.0, 1.5, 0.5, 2.0],), ([0.25, 0.25, 4.0],), ([3.0],)]
     got = [candidate(list(case[0])) for case in cases]
+    if isinstance(got[0], Iterator):
+        return "Give a list, not a generator or another iterator."
     shapes = [np.shape(pairs) for pairs in got]
     if shapes[0] == (2,) or shapes[0] == (1, 2):
         return "That is one pair. Give a list with a pair for each batch, as it comes in."
@@ -81,6 +98,7 @@ def running(candidate) -> str | None:
         "That is the standard error of the mean. Give the spread of the batches.": (
             partial(_running, spread=lambda d: statistics.stdev(d) / math.sqrt(len(d)))
         ),
+        "Multiply the difference from the old mean by that from the new one.": _new_mean_only,
     }
 
     def say(case, given, answer):

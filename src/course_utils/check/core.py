@@ -1,5 +1,6 @@
 """How an exercise is checked: run the learner's function, name the first mistake."""
 
+import copy
 import functools
 import textwrap
 from collections.abc import Callable
@@ -84,6 +85,15 @@ def close(a, b) -> bool:
     """Whether two arrays or numbers have the same shape and nearly the same values."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-12)
+
+
+def answers(candidate: Callable, cases) -> list:
+    """Return what the learner's function gives for each case, a tuple of arguments.
+
+    It gets copies: what it changes in them changes neither the expected answers nor the
+    examples.
+    """
+    return [candidate(*copy.deepcopy(case)) for case in cases]
 
 
 def explain(
