@@ -58,7 +58,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --quiet --diff . $(call or_say,ruff would format these files otherwise; run $(BIN)/ruff format .)
 
 unit: $(READY)
-	@$(QUIET) MPLBACKEND=agg $(BIN)/python -m pytest -n 2 --dist loadscope -q $(UNIT_FLAGS) tests \
+	@$(QUIET) MPLBACKEND=agg $(BIN)/python -m pytest -n 2 --dist worksteal -q $(UNIT_FLAGS) tests \
 		$(call or_say,a unit test failed; see the lines above)
 
 notebooks: $(READY)
