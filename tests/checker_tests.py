@@ -11,6 +11,15 @@ def ids(rows):
     return [f"{i}-{row[0]}" for i, row in enumerate(rows)]
 
 
+def rows(by_name):
+    """The rows (checker, answer, ...) of answers that are sorted by checker."""
+    return [
+        (name, *(answer if isinstance(answer, tuple) else (answer,)))
+        for name, answers in by_name.items()
+        for answer in answers
+    ]
+
+
 def said(capsys, name, candidate):
     """The verdict and the printed line."""
     passed = getattr(check, name)(candidate)

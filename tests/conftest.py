@@ -7,7 +7,7 @@ import pytest
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 sys.path.insert(0, str(TOOLS))
-pytest.register_assert_rewrite("checker_tests")
+pytest.register_assert_rewrite("checker_tests", "saving")
 
 
 def pytest_configure(config):

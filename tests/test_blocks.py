@@ -2,14 +2,13 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from saving import opened_again
 
 from course_utils import pt, reference
 from course_utils import tf as ours_tf
@@ -384,23 +383,6 @@ def test_identity_block_refuses_unequal_channels():
 
 # Saving, and loading where nothing of this process is left
 
-LOAD = """
-import json, sys
-import keras, numpy as np
-import course_utils.tf  # registers the layers
-folder = sys.argv[1]
-x, y = (np.load(f"{folder}/{name}.npy") for name in "xy")
-model = keras.models.load_model(f"{folder}/model.keras")
-whole = float(np.abs(model(x, training=False) - y).max())
-for weight in model.weights:
-    weight.assign(weight.numpy() * 0 + 7)
-model.load_weights(f"{folder}/model.weights.h5")
-weights = float(np.abs(model(x, training=False) - y).max())
-configs = {layer.name: layer.get_config() for layer in model.layers}
-trained = [len(model.trainable_weights), len(model.weights)]
-print(json.dumps([whole, weights, configs, trained]))
-"""
-
 
 def test_saved_whole_and_as_weights_then_loaded_in_a_fresh_process(tmp_path):
     layers = [
@@ -415,14 +397,7 @@ def test_saved_whole_and_as_weights_then_loaded_in_a_fresh_process(tmp_path):
     model = keras.Sequential([keras.Input((16, 16, 3)), *layers])
     x = np.random.default_rng(7).normal(size=(4, 16, 16, 3)).astype(np.float32)
     model(x, training=True)  # moves the averages
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", model(x, training=False))
-    model.save(tmp_path / "model.keras")
-    model.save_weights(tmp_path / "model.weights.h5")
-    command = [sys.executable, "-c", LOAD, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    whole, weights, configs, trained = json.loads(done.stdout.splitlines()[-1])
+    whole, weights, configs, trained = opened_again(tmp_path, model, x)
     assert (whole, weights) == (0, 0)
     assert trained == [len(model.trainable_weights), len(model.weights)]
     assert configs == json.loads(json.dumps({one.name: one.get_config() for one in layers}))

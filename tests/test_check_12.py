@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from checker_tests import CheckerTests
+from checker_tests import CheckerTests, rows
 
 CHECKERS = ["last_side", "bottleneck_numbers", "start_share"]
 
@@ -124,15 +124,6 @@ WRONG = {
         (lambda n, b, e, d: np.array([0.5]), "one number"),
     ],
 }
-
-
-def rows(by_name):
-    """The rows (checker, answer, ...) of answers that are sorted by checker."""
-    return [
-        (name, *(answer if isinstance(answer, tuple) else (answer,)))
-        for name, answers in by_name.items()
-        for answer in answers
-    ]
 
 
 class TestCheckers(CheckerTests):

@@ -1,7 +1,7 @@
 """The checkers of chapter 13 accept right answers and name the mistake of wrong ones."""
 
 import numpy as np
-from checker_tests import CheckerTests
+from checker_tests import CheckerTests, rows
 
 CHECKERS = ["variable_count", "end_point_names", "weight_penalty"]
 
@@ -292,15 +292,6 @@ WRONG = {
         (lambda values, rate: [v.sum() for v in values.values()], "one number"),
     ],
 }
-
-
-def rows(by_name):
-    """The rows (checker, answer, ...) of answers that are sorted by checker."""
-    return [
-        (name, *(answer if isinstance(answer, tuple) else (answer,)))
-        for name, answers in by_name.items()
-        for answer in answers
-    ]
 
 
 class TestCheckers(CheckerTests):

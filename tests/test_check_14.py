@@ -2,7 +2,7 @@
 
 import re
 
-from checker_tests import CheckerTests
+from checker_tests import CheckerTests, rows
 
 CHECKERS = ["slim_name", "prefix_of", "compare_tables"]
 RENAMED = {"kernel": "weights", "bias": "biases"}
@@ -206,15 +206,6 @@ WRONG = {
         (lambda e, f: True, "Give three lists"),
     ],
 }
-
-
-def rows(by_name):
-    """The rows (checker, answer, ...) of answers that are sorted by checker."""
-    return [
-        (name, *(answer if isinstance(answer, tuple) else (answer,)))
-        for name, answers in by_name.items()
-        for answer in answers
-    ]
 
 
 class TestCheckers(CheckerTests):

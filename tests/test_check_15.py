@@ -4,7 +4,7 @@ import math
 import statistics
 
 import numpy as np
-from checker_tests import CheckerTests
+from checker_tests import CheckerTests, rows
 
 CHECKERS = ["running", "paired_ratio", "exponent"]
 
@@ -168,15 +168,6 @@ WRONG = {
         (lambda n, t: 2.5, "you gave 2.5; it is"),
     ],
 }
-
-
-def rows(by_name):
-    """The rows (checker, answer, ...) of answers that are sorted by checker."""
-    return [
-        (name, *(answer if isinstance(answer, tuple) else (answer,)))
-        for name, answers in by_name.items()
-        for answer in answers
-    ]
 
 
 class TestCheckers(CheckerTests):

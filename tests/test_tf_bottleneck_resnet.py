@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from benchmark import multiply_adds
 
 from course_utils.tf import bottleneck_resnet
 
@@ -20,15 +21,6 @@ OPTIONS = ("batch_norm", "relu_after_sum", "he_init")
 def by_layer(model):
     """Return {layer name: [shape of each of its variables]} of the layers that have some."""
     return {la.name: [tuple(w.shape) for w in la.weights] for la in model.layers if la.weights}
-
-
-def multiply_adds(model):
-    """Kernel times positions, of all convolutions and the linear layer."""
-    total = 0
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            total += int(np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1]))
-    return total
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ measured and replaces the older one of the same case.
 `python tools/benchmark.py NAME` runs one case, and `missing` those without a row.
 """
 
-import csv
 import json
 import math
 import os
@@ -26,8 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from execute import write_csv
-from files import ROOT
+from files import ROOT, read_csv, write_csv
 
 RESULTS = ROOT / "results"
 TABLES = ("benchmark.csv", "benchmark_pairs.csv")
@@ -278,25 +276,17 @@ def path_of(case: Case) -> Path:
     return RESULTS / TABLES[case.network == "pair"]
 
 
-def read(path: Path) -> list[dict]:
-    """Return the rows of a table, or none if there is no table yet."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def replace(path: Path, case: Case, new: list[dict]) -> None:
     """Put rows in the place of older ones of the same case; rows keep the cases' order."""
     names = [known.name for known in cases() + pairs()]
-    old = [row for row in read(path) if row["case"] != case.name and row["case"] in names]
+    old = [row for row in read_csv(path) if row["case"] != case.name and row["case"] in names]
     rows = sorted([*old, *new], key=lambda row: names.index(row["case"]))
     write_csv(path, list(new[0]), rows)
 
 
 def runs_in_use() -> set[str]:
     """Return the numbers of the runs that rows of the two tables come from."""
-    return {row["run"] for path in TABLES for row in read(RESULTS / path)}
+    return {row["run"] for path in TABLES for row in read_csv(RESULTS / path)}
 
 
 def new_run() -> dict:
@@ -310,7 +300,7 @@ def record(case: Case, run: dict, row: dict, durations: list[dict]) -> None:
     replace(RESULTS / "benchmark_durations.csv", case, durations)
     replace(path_of(case), case, [{**row, "run": run["run"]}])
     path = RESULTS / "benchmark_runs.csv"
-    old = [one for one in read(path) if one["run"] in runs_in_use() - {run["run"]}]
+    old = [one for one in read_csv(path) if one["run"] in runs_in_use() - {run["run"]}]
     write_csv(path, list(run), sorted([*old, run], key=lambda one: int(one["run"])))
 
 
@@ -318,7 +308,7 @@ def choose(wanted: str) -> list[Case]:
     """All cases, those without a row for `missing`, or the one of that name."""
     known = cases() + pairs()
     if wanted == "missing":
-        recorded = {row["case"] for path in TABLES for row in read(RESULTS / path)}
+        recorded = {row["case"] for path in TABLES for row in read_csv(RESULTS / path)}
         return [case for case in known if case.name not in recorded]
     chosen = [case for case in known if wanted in ("", case.name)]
     if not chosen:

@@ -5,20 +5,17 @@ changes only if every cell ran and none wrote to stderr. The measured time and t
 to results/chapters.csv, the versions to results/environment.csv.
 """
 
-import csv
-import io
 import os
 import platform
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
-from files import ROOT, write_whole
+from files import ROOT, read_csv, write_csv, write_whole
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -156,23 +153,10 @@ def execute(path: Path) -> dict:
     return {"chapter": path.stem, "seconds": round(seconds), **counts(notebook)}
 
 
-def write_csv(path: Path, columns: list[str], rows: Iterable[dict]) -> None:
-    """Write rows under a header line."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path, text.getvalue().encode())
-
-
 def record(row: dict, root: Path) -> None:
     """Put one chapter's row into results/chapters.csv; rows of lost chapters go."""
     path = root / "results" / "chapters.csv"
-    rows = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = {old["chapter"]: old for old in csv.DictReader(file)}
+    rows = {old["chapter"]: old for old in read_csv(path)}
     rows[row["chapter"]] = row
     present = [name for name in sorted(rows) if (root / f"chapters/{name}.ipynb").exists()]
     write_csv(path, COLUMNS, [rows[name] for name in present])

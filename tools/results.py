@@ -5,7 +5,6 @@ network that is trained again replaces its row. `make results NETWORK=pytorch/le
 one. The data come from COURSE_DATA_DIR or are downloaded.
 """
 
-import csv
 import math
 import os
 import platform
@@ -16,8 +15,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from execute import write_csv
-from files import ROOT
+from files import ROOT, read_csv, write_csv
 
 PATH = ROOT / "results" / "mnist.csv"
 SEED = 0
@@ -45,24 +43,39 @@ def builder(half: str, name: str, **arguments) -> Callable:
     return lambda: getattr(import_module(f"course_utils.{half}"), name)(**arguments)
 
 
+def quarter(**arguments) -> Callable:
+    """Return a function that builds chapter 10's network with a quarter of its width."""
+
+    def build():
+        from course_utils.tf.bottleneck_resnet import QUARTER_BLOCKS, bottleneck_resnet
+
+        return bottleneck_resnet(blocks=QUARTER_BLOCKS, **arguments)
+
+    return build
+
+
 PYTORCH = {
     "BN-LeNet": Run(builder("pt", "BNLeNet"), epochs=5, lr=0.1),
     "ResNet-18": Run(builder("pt", "resnet18"), epochs=3, lr=0.05),
 }
-QUARTER = {"blocks": ((3, 32, 8), (3, 64, 16), (3, 128, 32), (3, 256, 64))}
 TENSORFLOW = {
     "bottleneck ResNet": Run(builder("tf", "bottleneck_resnet"), epochs=3, lr=1e-3),
-    "bottleneck ResNet, 1/4 width": Run(
-        builder("tf", "bottleneck_resnet", **QUARTER), epochs=3, lr=1e-3
-    ),
+    "bottleneck ResNet, 1/4 width": Run(quarter(), epochs=3, lr=1e-3),
     "bottleneck ResNet, 1/4 width, batch norm": Run(
-        builder("tf", "bottleneck_resnet", **QUARTER, batch_norm=True, he_init=True),
-        epochs=3,
-        lr=1e-3,
+        quarter(batch_norm=True, he_init=True), epochs=3, lr=1e-3
     ),
     "pre-activation ResNet": Run(builder("tf", "preact_resnet"), epochs=3, lr=1e-3),
     "VGG-16, 1/4 width": Run(builder("tf", "vgg16", width=16, hidden=256), epochs=3, lr=3e-4),
 }
+
+
+def train(half, run: Run, data, parameters: Callable) -> Outcome:
+    """Train with one half of the course; `parameters` counts a model's trained values."""
+    model = run.build()
+    half.fit(model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED)
+    _, trained = half.evaluate(model, data.x_train, data.y_train)
+    _, tested = half.evaluate(model, data.x_test, data.y_test)
+    return Outcome(parameters(model), 1 - trained, 1 - tested)
 
 
 def train_pytorch(run: Run, data) -> Outcome:
@@ -72,12 +85,7 @@ def train_pytorch(run: Run, data) -> Outcome:
     from course_utils import pt
 
     torch.manual_seed(SEED)
-    model = run.build()
-    pt.fit(model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED)
-    parameters = sum(p.numel() for p in model.parameters())
-    _, trained = pt.evaluate(model, data.x_train, data.y_train)
-    _, tested = pt.evaluate(model, data.x_test, data.y_test)
-    return Outcome(parameters, 1 - trained, 1 - tested)
+    return train(pt, run, data, lambda model: sum(p.numel() for p in model.parameters()))
 
 
 def train_tensorflow(run: Run, data) -> Outcome:
@@ -86,13 +94,11 @@ def train_tensorflow(run: Run, data) -> Outcome:
 
     from course_utils import tf
 
+    def parameters(model):
+        return sum(math.prod(v.shape) for v in model.trainable_variables)
+
     keras.utils.set_random_seed(SEED)
-    model = run.build()
-    tf.fit(model, data, epochs=run.epochs, lr=run.lr, batch_size=run.batch_size, seed=SEED)
-    parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-    _, trained = tf.evaluate(model, data.x_train, data.y_train)
-    _, tested = tf.evaluate(model, data.x_test, data.y_test)
-    return Outcome(parameters, 1 - trained, 1 - tested)
+    return train(tf, run, data, parameters)
 
 
 FRAMEWORKS = {
@@ -103,10 +109,10 @@ FRAMEWORKS = {
 
 def row(framework: str, network: str, data) -> dict:
     """Train one network and return its row."""
-    runs, train, package = FRAMEWORKS[framework]
+    runs, train_one, package = FRAMEWORKS[framework]
     run = runs[network]
     start = time.perf_counter()
-    outcome = train(run, data)
+    outcome = train_one(run, data)
     minutes = (time.perf_counter() - start) / 60
     return {
         "framework": framework,
@@ -127,10 +133,7 @@ def row(framework: str, network: str, data) -> dict:
 
 def record(new: dict) -> None:
     """Put a row into results/mnist.csv in the place of an older one of the same network."""
-    rows = {}
-    if PATH.exists():
-        with PATH.open(newline="", encoding="utf-8") as file:
-            rows = {(old["framework"], old["network"]): old for old in csv.DictReader(file)}
+    rows = {(old["framework"], old["network"]): old for old in read_csv(PATH)}
     rows[new["framework"], new["network"]] = new
     write_csv(PATH, list(new), rows.values())
 

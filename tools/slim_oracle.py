@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from execute import write_csv
-from files import ROOT
+from files import ROOT, write_csv
 
 PATH = ROOT / "results" / "slim_oracle.csv"
 INPUTS = {  # column -> file of slim, side of the images, training mode

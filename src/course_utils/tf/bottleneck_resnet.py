@@ -8,11 +8,12 @@ norm, no projection on a shortcut, and a 1x1 convolution on the main path betwee
 """
 
 from functools import partial
-from numbers import Integral
 from typing import NamedTuple
 
 import keras
 from keras import initializers, layers
+
+from course_utils.tf.arguments import is_count
 
 
 class LayerBlock(NamedTuple):
@@ -44,7 +45,7 @@ def check_arguments(input_shape, num_classes, blocks):
             f"The images have {input_shape[0]}x{input_shape[1]} pixels, and the stem halves "
             "twice, so that a single pixel would be left. Give at least 5x5, or enlarge them."
         )
-    if not _all_positive([num_classes]):
+    if not is_count(num_classes):
         raise ValueError(f"num_classes is {num_classes!r}. Give a whole number above 0.")
     if not isinstance(blocks, (list, tuple)) or not blocks or not all(map(_is_row, blocks)):
         raise ValueError(
@@ -56,11 +57,9 @@ def check_arguments(input_shape, num_classes, blocks):
 
 def _is_row(numbers):
     """Say whether these are three whole numbers above 0."""
-    return isinstance(numbers, (list, tuple)) and len(numbers) == 3 and _all_positive(numbers)
-
-
-def _all_positive(numbers):
-    return all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in numbers)
+    return (
+        isinstance(numbers, (list, tuple)) and len(numbers) == 3 and all(map(is_count, numbers))
+    )
 
 
 def weights_like_the_post():
