@@ -65,6 +65,7 @@ TENSORFLOW = {
         quarter(batch_norm=True, he_init=True), epochs=3, lr=1e-3
     ),
     "pre-activation ResNet": Run(builder("tf", "preact_resnet"), epochs=3, lr=1e-3),
+    "VGG-16": Run(builder("tf", "vgg16"), epochs=3, lr=1e-4),
     "VGG-16, 1/4 width": Run(builder("tf", "vgg16", width=16, hidden=256), epochs=3, lr=3e-4),
 }
 
